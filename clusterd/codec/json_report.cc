@@ -1,0 +1,303 @@
+#include "clusterd/codec/json_report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace clusterd {
+namespace {
+
+// ordered: people read it too.
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+const char* name_of(DesiredState state) {
+  switch (state) {
+    case DesiredState::running:
+      return "running";
+    case DesiredState::stopped:
+      return "stopped";
+    case DesiredState::ignored:
+      return "ignored";
+  }
+  return "";
+}
+
+const char* name_of(Power power) {
+  switch (power) {
+    case Power::on:
+      return "on";
+    case Power::off:
+      return "off";
+    case Power::unknown:
+      return "unknown";
+  }
+  return "";
+}
+
+Json json_of(const NodeReport& node) {
+  Json devices = Json::array();
+  for (const auto& device : node.fence_devices) {
+    devices.push_back({{"name", device.name},
+                       {"reading", name_of(device.reading)},
+                       {"calibrated", device.calibrated}});
+  }
+  return {{"name", node.name},
+          {"state", node.state},
+          {"reason", node.reason},
+          {"role", node.role == NodeRole::backup ? "backup" : "worker"},
+          {"declared", node.declared},
+          {"memory_total", node.memory_total},
+          {"memory_used", node.memory_used},
+          {"vcpus_total", node.vcpus_total},
+          {"vcpus_used", node.vcpus_used},
+          {"vms", node.vms},
+          {"fence_devices", devices}};
+}
+
+Json json_of(const VmReport& vm) {
+  return {{"name", vm.name},         {"uuid", vm.uuid},
+          {"desired", name_of(vm.desired)}, {"state", vm.state},
+          {"node", vm.node.empty() ? Json(nullptr) : Json(vm.node)},
+          {"health", vm.health},     {"priority", vm.priority},
+          {"reason", vm.reason}};
+}
+
+Json json_of(const HistoryEvent& event, const ClusterState* state) {
+  Json json{{"sequence", event.sequence},
+            {"at", rfc3339(event.at)},
+            {"at_ms", event.at.ms},
+            {"kind", name_of(event.kind)}};
+  json["node"] = nullptr;
+  json["vm"] = nullptr;
+  if (event.node && state != nullptr) {
+    const auto node = state->nodes.find(*event.node);
+    if (node != state->nodes.end()) json["node"] = node->second.name;
+  }
+  if (event.vm) {
+    const auto vm = state == nullptr ? decltype(state->vms.begin()){}
+                                     : state->vms.find(*event.vm);
+    const bool known = state != nullptr && vm != state->vms.end();
+    json["vm"] = known ? vm->second.name : event.vm->str();
+  }
+  json["text"] = event.text;
+  return json;
+}
+
+std::string node_name(const ClusterState& state, NodeId id) {
+  const auto node = state.nodes.find(id);
+  return node == state.nodes.end() ? std::to_string(id.value) : node->second.name;
+}
+
+// Milliseconds from the new ring, or null.
+Json phase(const FailoverRecord& record, const std::optional<ClusterTime>& at) {
+  if (!at) return nullptr;
+  return (*at - record.ring).count();
+}
+
+template <class Pick>
+std::optional<ClusterTime> extreme(const FailoverRecord& record, bool last, Pick pick) {
+  std::optional<ClusterTime> found;
+  for (const auto& [id, vm] : record.vms) {
+    const std::optional<ClusterTime> at = pick(vm);
+    if (!at) {
+      if (last) return std::nullopt;  // not all have got there
+      continue;
+    }
+    if (!found || (last ? *at > *found : *at < *found)) found = at;
+  }
+  return found;
+}
+
+Json phases_of(const FailoverRecord& record) {
+  std::optional<ClusterTime> fenced;
+  bool all_fenced = true;
+  for (const auto& [node, at] : record.fenced) {
+    if (!at) all_fenced = false;
+    if (at && (!fenced || *at > *fenced)) fenced = at;
+  }
+  const auto planned = [](const VmRecovery& vm) { return vm.planned; };
+  const auto active = [](const VmRecovery& vm) { return vm.active; };
+  const auto created = [](const VmRecovery& vm) { return vm.create_returned; };
+  const auto agent = [](const VmRecovery& vm) { return vm.agent; };
+  Json json;
+  json["ring"] = 0;
+  json["activated"] = (record.activated - record.ring).count();
+  json["fenced"] = phase(record, all_fenced ? fenced : std::nullopt);
+  json["planned"] = phase(record, extreme(record, true, planned));
+  json["first_active"] = phase(record, extreme(record, false, active));
+  json["last_active"] = phase(record, extreme(record, true, active));
+  json["create_returned"] = phase(record, extreme(record, true, created));
+  json["agents"] = phase(record, extreme(record, true, agent));
+  return json;
+}
+
+Json json_of(const ClusterState& state, const FailoverRecord& record) {
+  Json lost = Json::array();
+  for (const auto& [node, at] : record.fenced) {
+    const auto proof = record.proof.find(node);
+    lost.push_back({{"node", node_name(state, node)},
+                    {"fenced_ms", phase(record, at)},
+                    {"proof", proof == record.proof.end() ? "" : proof->second}});
+  }
+  Json vms = Json::array();
+  for (const auto& [id, vm] : record.vms) {
+    vms.push_back({{"vm", record.names.at(id)},
+                   {"from", node_name(state, vm.from.node)},
+                   {"to", vm.to ? Json(node_name(state, *vm.to)) : Json(nullptr)},
+                   {"planned_ms", phase(record, vm.planned)},
+                   {"active_ms", phase(record, vm.active)},
+                   {"create_returned_ms", phase(record, vm.create_returned)},
+                   {"agent_ms", phase(record, vm.agent)}});
+  }
+  return {{"id", record.id},
+          {"epoch", record.epoch.value},
+          {"ring_at", rfc3339(record.ring)},
+          {"coordinator", node_name(state, record.coordinator)},
+          {"done", record.done},
+          {"lost", lost},
+          {"vms", vms},
+          {"phases_ms", phases_of(record)}};
+}
+
+}  // namespace
+
+std::string rfc3339(ClusterTime time) {
+  const auto seconds = static_cast<std::time_t>(time.ms / 1000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[40];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  char rest[8];
+  std::snprintf(rest, sizeof rest, ".%03dZ", static_cast<int>(time.ms % 1000));
+  return std::string(text, size) + rest;
+}
+
+const char* name_of(EventKind kind) {
+  static constexpr const char* kNames[] = {
+      "founded",       "activated",     "node_joined",   "node_lost",     "node_left",
+      "node_unmanaged", "node_demoted", "fence_started", "fence_failed",  "node_dead",
+      "power_on",      "vm_starting",   "vm_running",    "vm_stopping",   "vm_stopped",
+      "vm_failed",     "vm_guest_off",  "vm_unexpected", "vm_duplicate",  "agent_answers",
+      "configuration", "order",         "fence_device",  "alarm",         "failover_done"};
+  static_assert(sizeof kNames / sizeof *kNames ==
+                static_cast<std::size_t>(enum_last(EventKind{})) + 1);
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string to_json(const StatusReport& report) {
+  Json cluster{{"name", report.name},
+               {"uuid", report.founded ? Json(report.uuid) : Json(nullptr)},
+               {"founded", report.founded},
+               {"quorate", report.quorate},
+               {"active", report.active},
+               {"epoch", report.epoch},
+               {"coordinator",
+                report.coordinator.empty() ? Json(nullptr) : Json(report.coordinator)},
+               {"members", report.members},
+               {"armed", report.armed},
+               {"reserve", nullptr},
+               {"waiting", report.waiting},
+               {"config_version", report.config_version},
+               {"time", rfc3339(report.time)}};
+  Json nodes = Json::array();
+  for (const NodeReport& node : report.nodes) nodes.push_back(json_of(node));
+  Json vms = Json::array();
+  for (const VmReport& vm : report.vms) vms.push_back(json_of(vm));
+  Json operations = Json::array();
+  for (const OperationReport& operation : report.operations) {
+    operations.push_back({{"id", operation.id},
+                          {"kind", operation.kind},
+                          {"vm", operation.vm.empty() ? Json(nullptr) : Json(operation.vm)},
+                          {"node", operation.node},
+                          {"executor", operation.executor},
+                          {"since", rfc3339(operation.since)},
+                          {"unknown", operation.unknown}});
+  }
+  return dump({{"cluster", cluster},
+               {"alarms", report.alarms},
+               {"nodes", nodes},
+               {"vms", vms},
+               {"operations", operations}});
+}
+
+std::string to_json(const ExplainReport& report) {
+  Json nodes = Json::array();
+  for (const auto& candidate : report.nodes) {
+    nodes.push_back({{"node", candidate.node},
+                     {"fits", candidate.reason.empty() || candidate.reason == "it is here"},
+                     {"reason", candidate.reason}});
+  }
+  Json history = Json::array();
+  for (const HistoryEvent& event : report.history) history.push_back(json_of(event, nullptr));
+  return dump({{"vm", json_of(report.vm)},
+               {"why", report.why},
+               {"nodes", nodes},
+               {"history", history}});
+}
+
+std::string history_json(const ClusterState& state, const HistoryFilter& filter) {
+  Json events = Json::array();
+  for (auto event = state.history.upper_bound(filter.after_sequence);
+       event != state.history.end(); ++event) {
+    if (filter.since && event->second.at < *filter.since) continue;
+    Json json = json_of(event->second, &state);
+    if (!filter.vm.empty() && json["vm"] != filter.vm) continue;
+    if (!filter.node.empty() && json["node"] != filter.node) continue;
+    events.push_back(std::move(json));
+  }
+  return dump({{"events", events}});
+}
+
+std::string failovers_json(const ClusterState& state, std::optional<std::uint64_t> id) {
+  Json failovers = Json::array();
+  for (const auto& [number, record] : state.failovers) {
+    if (id && *id != number) continue;
+    failovers.push_back(json_of(state, record));
+  }
+  return dump({{"failovers", failovers}});
+}
+
+std::string configuration_json(const Configuration& config) {
+  Json devices = Json::object();
+  for (const auto& [name, device] : config.fence_devices) {
+    devices[name] = {{"agent", device.agent},
+                     {"options", device.options},
+                     {"secrets", device.secrets},
+                     {"timeout_ms", device.timeout.count()}};
+  }
+  Json nodes = Json::object();
+  for (const auto& [name, node] : config.nodes) {
+    nodes[name] = {{"role", node.role == NodeRole::backup ? "backup" : "worker"},
+                   {"provides", node.provides},
+                   {"labels", node.labels},
+                   {"fencing", node.fencing}};
+  }
+  Json vms = Json::object();
+  for (const auto& [name, vm] : config.vms) {
+    Json json{{"uuid", vm.domain.uuid.str()},
+              {"memory", vm.domain.size.memory},
+              {"vcpus", vm.domain.size.vcpus},
+              {"xml_digest", vm.domain.xml.value}};
+    if (!vm.profile.empty()) json["profile"] = vm.profile;
+    if (vm.policy.priority) json["priority"] = *vm.policy.priority;
+    if (vm.policy.state) json["state"] = name_of(*vm.policy.state);
+    vms[name] = std::move(json);
+  }
+  const ClusterSettings& cluster = config.cluster;
+  return dump({{"version", config.version.value},
+               {"cluster",
+                {{"name", cluster.name},
+                 {"reserve_host_failures", cluster.reserve_host_failures},
+                 {"min_healthy_percent", cluster.min_healthy_percent},
+                 {"startup_wait_ms", cluster.startup_wait.count()}}},
+               {"fence_devices", devices},
+               {"nodes", nodes},
+               {"vms", vms}});
+}
+
+}  // namespace clusterd

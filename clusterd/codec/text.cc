@@ -1,0 +1,71 @@
+#include "clusterd/codec/text.h"
+
+#include <cstdint>
+
+namespace clusterd {
+namespace {
+
+// Bytes of the well-formed character at the front; 0 if there is none.
+std::size_t character(std::string_view text) {
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto follows = [&](std::size_t i) { return (byte(i) & 0xc0U) == 0x80U; };
+  const unsigned first = byte(0);
+  if (text.empty()) return 0;
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const bool overlong = first == 0xe0 && byte(1) < 0xa0;
+    const bool surrogate = first == 0xed && byte(1) > 0x9f;
+    return follows(1) && follows(2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const bool overlong = first == 0xf0 && byte(1) < 0x90;
+    const bool too_big = first == 0xf4 && byte(1) > 0x8f;
+    return follows(1) && follows(2) && follows(3) && !overlong && !too_big ? 4 : 0;
+  }
+  return 0;
+}
+
+bool is_control(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  if (byte == '\t' || byte == '\n' || byte == '\r') return false;
+  return byte < 0x20 || byte == 0x7f;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t size = character(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
+bool has_control(std::string_view text) {
+  for (const char c : text) {
+    if (is_control(c)) return true;
+  }
+  return false;
+}
+
+std::string tidy_text(std::string_view text, std::size_t limit) {
+  std::string tidy;
+  while (!text.empty()) {
+    const std::size_t size = character(text);
+    const std::size_t step = size == 0 ? 1 : size;
+    if (tidy.size() + step > limit) break;
+    if (size == 0 || is_control(text.front())) {
+      tidy += '?';
+    } else {
+      tidy.append(text.substr(0, size));
+    }
+    text.remove_prefix(step);
+  }
+  return tidy;
+}
+
+}  // namespace clusterd

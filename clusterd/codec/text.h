@@ -1,0 +1,23 @@
+// Text that may leave this process: valid UTF-8, bounded, without control characters.
+//
+// Everything that an agent, libvirt or an operator said ends up in messages, JSON and logs; what
+// is checked here once need not be feared there.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace clusterd {
+
+// True for well-formed UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF).
+[[nodiscard]] bool is_utf8(std::string_view text);
+
+// True if the text has a control character; tab, newline and carriage return are none.
+[[nodiscard]] bool has_control(std::string_view text);
+
+// The same text made fit to travel: bytes that are no UTF-8 and control characters become '?',
+// and what is longer than `limit` bytes is cut at a character's end.
+[[nodiscard]] std::string tidy_text(std::string_view text, std::size_t limit);
+
+}  // namespace clusterd

@@ -1,0 +1,177 @@
+#include "clusterd/ctl/show.h"
+
+#include "clusterd/ctl/table.h"
+
+namespace clusterd::ctl {
+namespace {
+
+std::string text(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+std::string dash(std::string word) { return word.empty() ? "-" : word; }
+
+std::string painted(const std::string& word, const char* code, bool colour) {
+  return colour ? std::string("\033[") + code + "m" + word + "\033[0m" : word;
+}
+
+std::string join(const Json& list) {
+  std::string joined;
+  for (const auto& item : list) joined += (joined.empty() ? "" : " ") + item.get<std::string>();
+  return joined;
+}
+
+// "+1.234 s", from milliseconds or null.
+std::string after(const Json& ms) {
+  if (!ms.is_number()) return "-";
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "+%.3f s", ms.get<double>() / 1000);
+  return buffer;
+}
+
+std::string clock(const Json& event) {
+  const std::string at = text(event, "at");
+  return at.size() > 23 ? at.substr(0, 10) + " " + at.substr(11, 12) : at;
+}
+
+std::string headline(const Json& cluster, bool colour) {
+  if (!cluster.at("founded").get<bool>()) {
+    return painted("no cluster", "1;33", colour) + ": " + text(cluster, "waiting") + "\n";
+  }
+  std::string line = "cluster " + text(cluster, "name") + ": ";
+  line += cluster.at("quorate").get<bool>() ? painted("quorate", "32", colour)
+                                            : painted("NOT QUORATE", "1;31", colour);
+  line += ", epoch " + text(cluster, "epoch") + ", coordinator " +
+          dash(text(cluster, "coordinator")) + ", members " + join(cluster.at("members"));
+  if (!cluster.at("armed").get<bool>()) line += ", " + painted("DISARMED", "1;33", colour);
+  line += "\n";
+  if (!cluster.at("active").get<bool>()) {
+    line += painted("this node does not follow the cluster now", "1;33", colour) +
+            ": what follows is the last it knew\n";
+  }
+  if (const std::string waiting = text(cluster, "waiting"); !waiting.empty()) {
+    line += painted("waits", "1;33", colour) + ": " + waiting + "\n";
+  }
+  return line;
+}
+
+}  // namespace
+
+std::string show_nodes(const Json& status) {
+  Table table({"NODE", "STATE", "ROLE", "VMS", "MEMORY", "FENCE", "REASON"});
+  for (const auto& node : status.at("nodes")) {
+    std::string fence;
+    for (const auto& device : node.at("fence_devices")) {
+      fence += (fence.empty() ? "" : " ") + text(device, "name") + ":" +
+               (device.at("calibrated").get<bool>() ? "ok" : text(device, "reading"));
+    }
+    table.add({text(node, "name"), text(node, "state"), text(node, "role"), text(node, "vms"),
+               human_bytes(node.at("memory_used").get<std::uint64_t>()) + " of " +
+                   human_bytes(node.at("memory_total").get<std::uint64_t>()),
+               dash(fence), text(node, "reason")});
+  }
+  return table.str();
+}
+
+std::string show_vms(const Json& status) {
+  Table table({"VM", "STATE", "NODE", "HEALTH", "DESIRED", "REASON"});
+  for (const auto& vm : status.at("vms")) {
+    table.add({text(vm, "name"), text(vm, "state"), dash(text(vm, "node")), text(vm, "health"),
+               text(vm, "desired"), text(vm, "reason")});
+  }
+  return table.empty() ? "no VM is declared\n" : table.str();
+}
+
+std::string show_status(const Json& status, bool colour) {
+  std::string out = headline(status.at("cluster"), colour);
+  for (const auto& alarm : status.at("alarms")) {
+    out += painted("alarm", "1;31", colour) + ": " + alarm.get<std::string>() + "\n";
+  }
+  if (!status.at("cluster").at("founded").get<bool>()) return out;
+  out += "\n" + show_nodes(status) + "\n" + show_vms(status);
+  if (status.at("operations").empty()) return out;
+  Table table({"OPERATION", "KIND", "VM", "NODE", "BY", "SINCE"});
+  for (const auto& operation : status.at("operations")) {
+    table.add({text(operation, "id"), text(operation, "kind"), dash(text(operation, "vm")),
+               text(operation, "node"), text(operation, "executor"), text(operation, "since")});
+  }
+  return out + "\n" + table.str();
+}
+
+std::string show_explain(const Json& explain) {
+  const Json& vm = explain.at("vm");
+  std::string out = text(vm, "name") + " is " + text(vm, "state");
+  if (const std::string node = text(vm, "node"); !node.empty()) out += " on " + node;
+  out += ", wanted " + text(vm, "desired") + ", health " + text(vm, "health") + "\n";
+  for (const auto& why : explain.at("why")) out += "  " + why.get<std::string>() + "\n";
+  Table table({"NODE", "COULD IT START THERE?"});
+  for (const auto& node : explain.at("nodes")) {
+    const std::string reason = text(node, "reason");
+    table.add({text(node, "node"), reason.empty() ? "yes" : reason});
+  }
+  out += "\n" + table.str();
+  if (!explain.at("history").empty()) out += "\n";
+  for (const auto& event : explain.at("history")) {
+    out += clock(event) + "  " + text(event, "text") + "\n";
+  }
+  return out;
+}
+
+std::string show_history(const Json& history) {
+  std::string out;
+  for (const auto& event : history.at("events")) {
+    out += clock(event) + "  " + text(event, "text") + "\n";
+  }
+  return out;
+}
+
+std::string show_failovers(const Json& failovers) {
+  Table table({"ID", "AT", "LOST", "VMS", "FENCED", "FIRST ACTIVE", "LAST ACTIVE", "AGENTS", ""});
+  for (const auto& record : failovers.at("failovers")) {
+    std::string lost;
+    for (const auto& node : record.at("lost")) lost += (lost.empty() ? "" : " ") + text(node, "node");
+    const Json& phases = record.at("phases_ms");
+    table.add({text(record, "id"), text(record, "ring_at"), lost,
+               std::to_string(record.at("vms").size()), after(phases.at("fenced")),
+               after(phases.at("first_active")), after(phases.at("last_active")),
+               after(phases.at("agents")), record.at("done").get<bool>() ? "" : "under way"});
+  }
+  return table.empty() ? "there was no failover\n" : table.str();
+}
+
+std::string show_failover(const Json& failovers) {
+  std::string out;
+  for (const auto& record : failovers.at("failovers")) {
+    out += "failover " + text(record, "id") + ", new ring at " + text(record, "ring_at") +
+           ", coordinated by " + text(record, "coordinator") + "\n";
+    for (const auto& node : record.at("lost")) {
+      out += "  " + text(node, "node") + " proven dead " + after(node.at("fenced_ms")) + ": " +
+             dash(text(node, "proof")) + "\n";
+    }
+    Table phases({"PHASE", "AFTER THE NEW RING"});
+    for (const auto& [name, ms] : record.at("phases_ms").items()) phases.add({name, after(ms)});
+    Table vms({"VM", "FROM", "TO", "PLANNED", "ACTIVE", "CREATE RETURNED", "AGENT"});
+    for (const auto& vm : record.at("vms")) {
+      vms.add({text(vm, "vm"), text(vm, "from"), dash(text(vm, "to")), after(vm.at("planned_ms")),
+               after(vm.at("active_ms")), after(vm.at("create_returned_ms")),
+               after(vm.at("agent_ms"))});
+    }
+    out += "\n" + phases.str() + "\n" + vms.str();
+  }
+  return out.empty() ? "there is no such failover\n" : out;
+}
+
+std::string show_fence_test(const Json& test) {
+  Table table({"NODE", "DEVICE", "POWER", "SECONDS", "PROBLEM"});
+  for (const auto& node : test.at("nodes")) {
+    for (const auto& device : node.at("devices")) {
+      table.add({text(node, "node"), text(device, "device"), text(device, "power"),
+                 text(device, "seconds"), text(device, "problem")});
+    }
+  }
+  return table.str();
+}
+
+}  // namespace clusterd::ctl

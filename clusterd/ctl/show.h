@@ -1,0 +1,20 @@
+// Show: the daemon's JSON answers as text for people. Pure: JSON in, text out.
+#pragma once
+
+#include <string>
+
+#include "clusterd/ctl/session.h"
+
+namespace clusterd::ctl {
+
+// `colour`: use terminal escapes.
+[[nodiscard]] std::string show_status(const Json& status, bool colour);
+[[nodiscard]] std::string show_nodes(const Json& status);
+[[nodiscard]] std::string show_vms(const Json& status);
+[[nodiscard]] std::string show_explain(const Json& explain);
+[[nodiscard]] std::string show_history(const Json& history);
+[[nodiscard]] std::string show_failovers(const Json& failovers);
+[[nodiscard]] std::string show_failover(const Json& failovers);
+[[nodiscard]] std::string show_fence_test(const Json& test);
+
+}  // namespace clusterd::ctl

@@ -1,0 +1,39 @@
+#include "clusterd/daemon/answers.h"
+
+#include "clusterd/base/overloaded.h"
+#include "clusterd/codec/json_report.h"
+#include "clusterd/engine/report.h"
+
+namespace clusterd {
+namespace {
+
+ControlReply json(std::string text) { return {ReplyCode::done, {}, std::move(text), false}; }
+
+ControlReply explain(const ExplainVm& request, const ClusterState& state, const LocalView& local,
+                     ClusterTime now) {
+  const auto report = explain_vm(state, local, request.name, now);
+  if (report) return json(to_json(*report));
+  return {ReplyCode::refused, "there is no VM " + request.name + ": `clusterctl get vms`", {},
+          false};
+}
+
+}  // namespace
+
+ControlReply answer(const ControlRequest& request, const ClusterState& state,
+                    const LocalView& local, ClusterTime now) {
+  return std::visit(
+      overloaded{
+          [&](const GetStatus&) { return json(to_json(report_status(state, local, now))); },
+          [&](const GetConfiguration&) { return json(configuration_json(state.config)); },
+          [&](const ExplainVm& what) { return explain(what, state, local, now); },
+          [&](const GetHistory& what) {
+            return json(history_json(state, {what.after_sequence, what.since, what.vm, what.node}));
+          },
+          [&](const GetFailovers& what) { return json(failovers_json(state, what.id)); },
+          [](const auto&) {
+            return ControlReply{ReplyCode::usage, "this request does not only read", {}, false};
+          }},
+      request);
+}
+
+}  // namespace clusterd

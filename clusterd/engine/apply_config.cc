@@ -1,0 +1,241 @@
+// What operators change: declarations, orders, their word about the dead and about old states.
+#include <algorithm>
+
+#include "clusterd/engine/apply_detail.h"
+#include "clusterd/model/check.h"
+#include "clusterd/model/merge.h"
+
+namespace clusterd::apply_detail {
+namespace {
+
+std::string refuse_vm_delete(const ClusterState& state, const std::string& name) {
+  const auto declared = state.config.vms.find(name);
+  if (declared == state.config.vms.end()) return "there is no VM " + name;
+  const auto vm = state.vms.find(declared->second.domain.uuid);
+  if (vm == state.vms.end()) return {};
+  if (vm->second.operation) return name + " has an operation under way: wait for it";
+  for (const auto& [host, sighting] : vm->second.holders) {
+    if (in_view(state, host)) {
+      return name + " is on " + node_name(state, host.node) + ": `clusterctl vm stop " + name +
+             "` first, or `clusterctl vm disable " + name + "` to leave it alone";
+    }
+  }
+  return {};
+}
+
+// R25: configuration never removes evidence.
+std::string refuse_node_delete(const ClusterState& state, const std::string& name) {
+  if (!state.config.nodes.contains(name)) return "there is no node " + name;
+  const auto id = node_by_name(state, name);
+  if (!id) return {};
+  if (member_of(state, *id) != nullptr || state.view.ring_only.contains(*id)) {
+    return name + " is in the cluster: stop its daemon and Corosync first";
+  }
+  const NodeState& node = state.nodes.at(*id);
+  const bool dead = node.boot == BootId{} || node.dead.contains(node.boot);
+  if (!dead) return name + " is not proven dead: `clusterctl node confirm-dead " + name + "`";
+  return {};
+}
+
+Configuration with_deletions(Configuration config, const ChangeConfiguration& body) {
+  for (const auto& name : body.delete_vms) config.vms.erase(name);
+  for (const auto& name : body.delete_nodes) config.nodes.erase(name);
+  for (const auto& name : body.delete_fence_devices) config.fence_devices.erase(name);
+  std::set<Digest> used;
+  for (const auto& [name, vm] : config.vms) used.insert(vm.domain.xml);
+  std::erase_if(config.domain_xml, [&](const auto& xml) { return !used.contains(xml.first); });
+  return config;
+}
+
+std::string refuse_change(const ClusterState& state, const ChangeConfiguration& body) {
+  if (state.cluster == ClusterId{}) return "no cluster is founded: `clusterctl init NAME`";
+  if (body.base != state.config.version) {
+    return "the stored configuration changed meanwhile (version " +
+           std::to_string(state.config.version.value) + ", this change was made for " +
+           std::to_string(body.base.value) + "): apply again";
+  }
+  for (const auto& name : body.delete_vms) {
+    if (std::string no = refuse_vm_delete(state, name); !no.empty()) return no;
+  }
+  for (const auto& name : body.delete_nodes) {
+    if (std::string no = refuse_node_delete(state, name); !no.empty()) return no;
+  }
+  for (const auto& name : body.delete_fence_devices) {
+    if (!state.config.fence_devices.contains(name)) return "there is no fence device " + name;
+  }
+  for (const auto& [digest, xml] : body.upsert.domain_xml) {
+    if (digest_of(xml) != digest) return "a domain's XML does not match its digest";
+  }
+  for (const auto& [name, node] : body.upsert.nodes) {
+    if (!node_by_name(state, name)) {
+      std::string known;
+      for (const auto& [id, other] : state.nodes) {
+        known += (known.empty() ? "" : ", ") + other.name;
+      }
+      return "nodes." + name + ": no such node in corosync.conf; it has " + known;
+    }
+  }
+  return {};
+}
+
+void adopt_declaration(ClusterState& state, const std::string& name,
+                       const VmDeclaration& declaration) {
+  const VmId id = declaration.domain.uuid;
+  const bool is_new = !state.vms.contains(id);
+  VmState& vm = state.vms[id];
+  const ResolvedVm policy = resolve(state.config, declaration);
+  vm.name = name;
+  vm.size = policy.size;
+  vm.tombstone = false;
+  if (is_new) {
+    vm.declared = policy.state;
+    vm.eligible_since = state.time;
+    for (const auto& [node, member] : state.view.members) vm.awaiting.insert({node, member.boot});
+    return;
+  }
+  // Three-way: an order stands until the file's own word changes.
+  if (policy.state != vm.declared) {
+    vm.declared = policy.state;
+    vm.ordered.reset();
+    vm.guest_off = false;
+  }
+}
+
+// Every VM of the state that no declaration names any more becomes a tombstone, or goes.
+void bury_undeclared(ClusterState& state) {
+  std::set<VmId> declared;
+  for (const auto& [name, vm] : state.config.vms) declared.insert(vm.domain.uuid);
+  for (auto vm = state.vms.begin(); vm != state.vms.end();) {
+    const bool gone = !declared.contains(vm->first);
+    if (gone) vm->second.tombstone = true;
+    vm = gone && vm->second.holders.empty() ? state.vms.erase(vm) : std::next(vm);
+  }
+}
+
+}  // namespace
+
+std::string on(Entry& entry, const ChangeConfiguration& body) {
+  ClusterState& state = entry.state;
+  if (std::string no = refuse_change(state, body); !no.empty()) return no;
+  Configuration next = with_deletions(merge(state.config, body.upsert), body);
+  for (const Finding& finding : check(next)) {
+    if (finding.severity == Severity::error) return finding.path + ": " + finding.message;
+  }
+  next.version = state.config.version.next();
+  state.config = std::move(next);
+  for (const auto& [name, vm] : state.config.vms) adopt_declaration(state, name, vm);
+  bury_undeclared(state);
+  record(state, EventKind::configuration, entry.sender, std::nullopt,
+         "configuration version " + std::to_string(state.config.version.value));
+  demand_durable(state);
+  return {};
+}
+
+std::string on(Entry& entry, const OrderVm& body) {
+  ClusterState& state = entry.state;
+  const auto found = state.vms.find(body.vm);
+  if (found == state.vms.end() || found->second.tombstone) return "no such VM";
+  VmState& vm = found->second;
+  std::string what;
+  switch (body.order) {
+    case VmOrderKind::start:
+      vm.ordered = DesiredState::running;
+      what = "start";
+      break;
+    case VmOrderKind::stop:
+      vm.ordered = DesiredState::stopped;
+      what = "stop";
+      break;
+    case VmOrderKind::restart:
+      if (desired(vm) != DesiredState::running) return vm.name + " is not wanted running";
+      vm.restart_ordered = active_on(vm).has_value();
+      what = "restart";
+      break;
+    case VmOrderKind::enable:
+      vm.ordered.reset();
+      if (vm.declared == DesiredState::ignored) vm.ordered = DesiredState::running;
+      what = "enable";
+      break;
+    case VmOrderKind::disable:
+      vm.ordered = DesiredState::ignored;
+      what = "disable";
+      break;
+  }
+  vm.guest_off = false;
+  vm.failures = FailureRecord{};
+  vm.eligible_since = state.time;
+  record(state, EventKind::order, std::nullopt, body.vm, "order: " + what + " " + vm.name);
+  demand_durable(state);
+  return {};
+}
+
+namespace {
+
+std::string order_fence(ClusterState& state, NodeState& node, const OrderNode& body) {
+  const std::string name = node_name(state, body.host.node);
+  if (in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
+    return name + " is alive in the ring: only a lost host is fenced";
+  }
+  if (!node.loss || node.loss->boot != body.host.boot) return name + " is not lost";
+  node.loss->ordered = true;
+  node.loss->next_attempt = state.time;
+  record(state, EventKind::order, body.host.node, std::nullopt, "order: fence " + name);
+  demand_durable(state);
+  return {};
+}
+
+// R26: the operator's word is refused against contrary evidence.
+std::string order_confirm(ClusterState& state, const NodeState& node, const OrderNode& body) {
+  const std::string name = node_name(state, body.host.node);
+  if (in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
+    return name + " is alive in the ring";
+  }
+  if (node.dead.contains(body.host.boot)) return name + " is proven dead already";
+  if (node.boot != body.host.boot) return name + " has another boot now: look again";
+  if (node.loss && node.loss->last_reading == Power::on && !body.force) {
+    return "the fence device of " + name + " says that it is on: switch it off, or repeat with "
+           "--force if you stand in front of it and it is off";
+  }
+  prove_dead(state, body.host, DeathCause::operator_word, "an operator confirmed it");
+  return {};
+}
+
+}  // namespace
+
+std::string on(Entry& entry, const OrderNode& body) {
+  ClusterState& state = entry.state;
+  const auto found = state.nodes.find(body.host.node);
+  if (found == state.nodes.end()) return "no such node";
+  if (synced_member(state, entry.sender) == nullptr) return "the asked node is not synced";
+  switch (body.order) {
+    case NodeOrderKind::fence:
+      return order_fence(state, found->second, body);
+    case NodeOrderKind::confirm_dead:
+      return order_confirm(state, found->second, body);
+  }
+  return {};
+}
+
+std::string on(Entry& entry, const AcceptState& body) {
+  ClusterState& state = entry.state;
+  if (state.accepted) return "this state needs no word: it is trusted";
+  if (synced_member(state, body.node) == nullptr) {
+    return node_name(state, body.node) + " is not synced: its state is not the one in force";
+  }
+  for (const auto& [id, votes] : state.view.votes) {
+    const NodeState& node = state.nodes[id];
+    const bool dead = node.boot != BootId{} && node.dead.contains(node.boot);
+    if (synced_member(state, id) == nullptr && !dead) {
+      return node_name(state, id) + " is neither present nor proven dead: bring it back, or "
+             "`clusterctl node confirm-dead " + node_name(state, id) + "`";
+    }
+  }
+  state.accepted = true;
+  update_authority(state);
+  record(state, EventKind::order, body.node, std::nullopt,
+         "an operator accepted the state of " + node_name(state, body.node));
+  demand_durable(state);
+  return {};
+}
+
+}  // namespace clusterd::apply_detail

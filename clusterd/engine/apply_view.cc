@@ -1,0 +1,241 @@
+// Membership entries: Activate, Leave, Synced, Demote, and what a view means for hosts.
+#include <algorithm>
+
+#include "clusterd/engine/apply_detail.h"
+
+namespace clusterd::apply_detail {
+namespace {
+
+// A new boot of the same machine proves every earlier boot dead (trace 4.10).
+void prove_earlier_boots(ClusterState& state, NodeId id, const Member& member) {
+  std::set<BootId> earlier;
+  const NodeState& node = state.nodes.at(id);
+  if (node.boot != BootId{} && node.boot != member.boot) earlier.insert(node.boot);
+  for (const auto& [vm_id, vm] : state.vms) {
+    for (const auto& [host, sighting] : vm.holders) {
+      if (host.node == id && host.boot != member.boot) earlier.insert(host.boot);
+    }
+  }
+  for (const BootId& boot : earlier) {
+    if (!node.dead.contains(boot)) {
+      prove_dead(state, {id, boot}, DeathCause::new_boot, "the machine has booted again");
+    }
+  }
+}
+
+// The fence of a boot that is back has lost its reason; a spawned agent may still fire, so the
+// node gets no new VM until fence_settle is over (R19).
+void note_return(ClusterState& state, NodeState& node, const Member& member) {
+  if (node.power && node.power->kind != PowerOpKind::power_on) {
+    if (node.power->kind == PowerOpKind::fence) {
+      node.settle_until = state.time + state.config.cluster.timers.fence_settle;
+    }
+    node.power.reset();
+  }
+  node.power_on_due.reset();
+  node.power_on_attempts = 0;
+  node.loss.reset();
+  if (node.departure && node.departure->boot != member.boot) node.departure.reset();
+}
+
+void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& before) {
+  NodeState& node = state.nodes[id];
+  const auto previous = before.members.find(id);
+  const bool known = previous != before.members.end() &&
+                     previous->second.incarnation == member.incarnation;
+  member.inventory_done =
+      known && previous->second.inventory_done && previous->second.phase == MemberPhase::synced &&
+      member.phase == MemberPhase::synced;
+  if (member.boot == BootId{}) return;  // silent so far: nothing is known of it but its place
+
+  const bool other_machine = node.machine != MachineId{} && node.machine != member.machine;
+  const bool unproven = node.boot != BootId{} && !node.dead.contains(node.boot);
+  if (other_machine && unproven && node.boot != member.boot) {
+    member.phase = MemberPhase::joining;
+    record(state, EventKind::alarm, id, std::nullopt,
+           node_name(state, id) + " is another machine now, and the old one is not proven dead: "
+           "it stays out until `clusterctl node confirm-dead " + node_name(state, id) + "`");
+    return;
+  }
+  if (!other_machine) prove_earlier_boots(state, id, member);
+  if (node.dead.contains(member.boot)) {
+    member.phase = MemberPhase::joining;
+    record(state, EventKind::alarm, id, std::nullopt,
+           "false death proof: " + node_name(state, id) +
+               " was proven dead and its boot is alive; it stays out until it boots again");
+    return;
+  }
+  const bool returned = node.loss.has_value() || before.members.count(id) == 0;
+  note_return(state, node, member);
+  node.machine = member.machine;
+  node.boot = member.boot;
+  if (node.departure && !known) node.departure.reset();
+  if (returned) {
+    record(state, EventKind::node_joined, id, std::nullopt, node_name(state, id) + " joined");
+  }
+}
+
+bool gone_unproven(const ClusterState& state, NodeId id) {
+  const NodeState& node = state.nodes.at(id);
+  return member_of(state, id) == nullptr && !state.view.ring_only.contains(id) &&
+         node.boot != BootId{} && !node.dead.contains(node.boot);
+}
+
+// Hosts that the new view no longer has: lost, unmanaged, or gone with a goodbye.
+std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool cold) {
+  std::set<NodeId> lost;
+  for (auto& [id, node] : state.nodes) {
+    const bool newly_unmanaged = state.view.ring_only.contains(id) &&
+                                 !before.ring_only.contains(id) && !node.departure;
+    if (newly_unmanaged) {
+      record(state, EventKind::node_unmanaged, id, std::nullopt,
+             "the daemon on " + node_name(state, id) +
+                 " is gone, its host is alive: nothing is fenced, its VMs run on unwatched");
+    }
+    if (node.loss || !gone_unproven(state, id)) continue;
+    const bool waits = node.departure && node.departure->boot == node.boot &&
+                       state.time < node.departure->deadline;
+    if (waits) continue;
+    mark_lost(state, id, cold);
+    lost.insert(id);
+  }
+  return lost;
+}
+
+}  // namespace
+
+std::string on(Entry& entry, const Activate& body) {
+  ClusterState& state = entry.state;
+  const ActiveView before = state.view;
+  state.position.epoch = body.previous.next();
+  if (body.founding) {
+    state.cluster = body.founding->cluster;
+    state.name = body.founding->name;
+    state.config.cluster.name = body.founding->name;
+    record(state, EventKind::founded, entry.sender, std::nullopt,
+           "cluster " + state.name + " was founded");
+  }
+  state.accepted = state.accepted && body.trusted;
+  state.view = ActiveView{body.members,      body.ring_only, body.votes, body.device_votes,
+                          body.wait_for_all, body.trusted,   Authority::restricted};
+  for (const auto& [id, name] : body.names) state.nodes[id].name = name;
+  for (auto& [id, member] : state.view.members) welcome(state, id, member, before);
+  const std::set<NodeId> lost = miss_absent(state, before, body.cold);
+  update_authority(state);
+  std::string members;
+  for (const auto& [id, member] : state.view.members) {
+    members += (members.empty() ? "" : " ") + node_name(state, id);
+  }
+  record(state, EventKind::activated, entry.sender, std::nullopt,
+         "epoch " + std::to_string(state.position.epoch.value) + ": " + members);
+  open_failover(state, lost, std::min(body.ring, state.time), entry.sender);
+  demand_durable(state);
+  return {};
+}
+
+std::string on(Entry& entry, const Leave& body) {
+  ClusterState& state = entry.state;
+  const auto member = state.view.members.find(entry.sender);
+  if (member == state.view.members.end() || member->second.boot != body.boot) {
+    return "not a member";
+  }
+  NodeState& node = state.nodes[entry.sender];
+  // 7.1: a leaver that may still hold VMs leaves them running, whatever it says.
+  const Duration grace = state.config.cluster.timers.leave_grace;
+  node.departure = Departure{body.boot, true, state.time, state.time + grace};
+  record(state, EventKind::node_left, entry.sender, std::nullopt,
+         node_name(state, entry.sender) + " leaves, its VMs run on");
+  demand_durable(state);
+  return {};
+}
+
+std::string on(Entry& entry, const Synced&) {
+  ClusterState& state = entry.state;
+  const auto found = state.view.members.find(entry.sender);
+  if (found == state.view.members.end()) return "not a member";
+  Member& member = found->second;
+  if (member.incarnation != entry.message.incarnation) return "an earlier daemon said this";
+  if (member.phase != MemberPhase::joining) return "is not joining";
+  const NodeState& node = state.nodes[entry.sender];
+  if (node.dead.contains(member.boot)) return "this boot is condemned";
+  if (node.machine != member.machine) return "another machine under the same node id";
+  member.phase = MemberPhase::synced;
+  update_authority(state);
+  return {};
+}
+
+std::string on(Entry& entry, const Demote& body) {
+  ClusterState& state = entry.state;
+  if (synced_member(state, entry.sender) == nullptr) return "only a synced member may say this";
+  const auto found = state.view.members.find(body.node);
+  if (found == state.view.members.end()) return "not a member";
+  Member& member = found->second;
+  if (member.incarnation != body.incarnation) return "it has a new daemon";
+  if (member.phase != MemberPhase::synced) return "is not synced";
+  member.phase = MemberPhase::demoted;
+  if (!synced_majority(state)) {
+    member.phase = MemberPhase::synced;
+    return "the remaining synced members would be no majority";
+  }
+  member.inventory_done = false;
+  update_authority(state);
+  record(state, EventKind::node_demoted, body.node, std::nullopt,
+         node_name(state, body.node) + " is set aside: " + body.reason);
+  demand_durable(state);
+  return {};
+}
+
+void mark_lost(ClusterState& state, NodeId id, bool cold_start) {
+  NodeState& node = state.nodes.at(id);
+  Loss loss;
+  loss.boot = node.boot;
+  loss.since = state.time;
+  loss.cold_start = cold_start;
+  loss.next_attempt = state.time;
+  node.loss = loss;
+  node.departure.reset();
+  record(state, EventKind::node_lost, id, std::nullopt,
+         node_name(state, id) + (cold_start ? " has not come back" : " was lost"));
+  // What it executed for others is over without a word.
+  for (auto& [other_id, other] : state.nodes) {
+    if (!other.power || other.power->executor.node != id) continue;
+    if (other.power->kind == PowerOpKind::fence) {
+      other.settle_until = state.time + state.config.cluster.timers.fence_settle;
+    }
+    if (other.loss) {
+      ++other.loss->attempts;
+      other.loss->next_attempt = state.time;
+      other.loss->last_failure = "its executor " + node_name(state, id) + " was lost";
+    }
+    other.power.reset();
+  }
+}
+
+void expire_departures(ClusterState& state) {
+  std::set<NodeId> lost;
+  for (auto& [id, node] : state.nodes) {
+    if (!node.departure || node.loss || !gone_unproven(state, id)) continue;
+    if (state.time < node.departure->deadline) continue;
+    mark_lost(state, id, false);
+    lost.insert(id);
+  }
+  const auto planner = coordinator(state);
+  if (!lost.empty() && planner) open_failover(state, lost, state.time, *planner);
+}
+
+void update_authority(ClusterState& state) {
+  bool others_gone = true;
+  for (const auto& [id, votes] : state.view.votes) {
+    if (synced_member(state, id) != nullptr) continue;
+    const NodeState& node = state.nodes[id];
+    const bool dead = node.boot != BootId{} && node.dead.contains(node.boot);
+    if (!dead && !node.departure) others_gone = false;
+  }
+  const bool sub_majority_may = state.view.wait_for_all && others_gone;
+  const bool established =
+      state.accepted && (synced_majority(state) || sub_majority_may);
+  state.view.authority = established ? Authority::established : Authority::restricted;
+  if (established) state.position.established = state.position.epoch;
+}
+
+}  // namespace clusterd::apply_detail

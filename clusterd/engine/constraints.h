@@ -1,0 +1,135 @@
+// Constraints: why a VM may not be started on a node. Every refusal is typed, and reaches the
+// log, the metrics and `explain` unchanged.
+//
+// Only hard rules stand here; what is merely better or worse is placement.cc's business. Whether
+// a VM may be started at all (holders, R5) is judged by apply, never here. Called by placement
+// and by apply (refuses).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clusterd/engine/capacity.h"
+#include "clusterd/model/resolve.h"
+
+namespace clusterd {
+
+// In the order in which they are judged: the first one found is the one told.
+enum class ExclusionKind : std::uint8_t {
+  lost,          // out of the ring and not proven dead
+  left,          // said goodbye
+  unmanaged,     // in the ring without a daemon (R22)
+  not_a_member,  // proven dead, or never seen
+  condemned,     // a member, but this boot is proven dead (R16)
+  not_synced,
+  inventory,     // has not reported every domain it sees (R10)
+  undeclared,    // in Corosync's nodelist but not in the configuration
+  fencing,       // a fence of it is open (R19)
+  settling,      // ... or was, less than fence_settle ago
+  maintenance,
+  hypervisor,    // the host says that it can run nothing now
+  requires_,     // lacks storage or a network
+  allow,
+  avoid,
+  away_from,
+  together_with,
+  failed_here,   // failed here too often lately
+  memory,
+  vcpus,
+};
+constexpr ExclusionKind enum_last(ExclusionKind) { return ExclusionKind::vcpus; }
+
+// The name of the kind as people and metrics read it: "memory", "away_from".
+[[nodiscard]] std::string_view name_of(ExclusionKind kind);
+
+struct Exclusion {
+  NodeId node;
+  ExclusionKind kind = ExclusionKind::not_a_member;
+  std::string detail;  // may be empty
+
+  friend bool operator==(const Exclusion&, const Exclusion&) = default;
+};
+
+// For people, without the node: "memory: needs 32 GiB, 20 GiB free".
+[[nodiscard]] std::string sentence(const Exclusion& exclusion);
+
+// Details cost an allocation each and a plan asks for thousands: they are made only to be shown.
+enum class Detail : std::uint8_t { omit, tell };
+
+// Nothing if the node may take VMs at all.
+[[nodiscard]] std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId node,
+                                                      ClusterTime now);
+
+// requires, allow and avoid of one VM on one node. An undeclared node provides nothing.
+[[nodiscard]] std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
+                                                      const std::string& name,
+                                                      const NodeDeclaration* declaration,
+                                                      Detail detail);
+
+// memory and vcpus, on top of what is used.
+[[nodiscard]] std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
+                                                      const Need& need, Detail detail);
+
+// Whom a VM is bound to, whoever of the two declared it. All lists ascend.
+struct VmRelations {
+  std::vector<VmId> apart;            // away_from
+  std::vector<VmId> group;            // all VMs bound by together_with, directly or through
+                                      // others; includes the VM itself; empty: not bound
+  std::vector<VmId> prefer_apart;     // soft
+  std::vector<VmId> prefer_together;  // soft
+};
+
+// The relations of all declared VMs. VMs without any are not stored: O(declared relations).
+class Relations {
+ public:
+  explicit Relations(const Configuration& config);
+  // Valid as long as this object.
+  [[nodiscard]] const VmRelations& of(const VmId& vm) const;
+
+ private:
+  std::map<VmId, VmRelations> relations_;
+  VmRelations none_;
+};
+
+// Where VMs are, as far as rules between VMs care: where they may be active, or where the plan
+// in the making has put them.
+class Whereabouts {
+ public:
+  explicit Whereabouts(const ClusterState& state) : state_(state) {}
+
+  void put(const VmId& vm, NodeId node) { planned_[vm] = node; }
+  [[nodiscard]] bool is_planned(const VmId& vm) const { return planned_.count(vm) != 0; }
+  // Planned there, or may be active there in a boot that is not proven dead.
+  [[nodiscard]] bool on(const VmId& vm, NodeId node) const;
+  // Where the VM stays: planned, else every node that holds it and is not lost. A VM held by
+  // lost hosts only stays nowhere: it will be recovered.
+  [[nodiscard]] std::vector<NodeId> stays_on(const VmId& vm) const;
+
+ private:
+  const ClusterState& state_;
+  std::map<VmId, NodeId> planned_;
+};
+
+// away_from and together_with of one VM on one node. A group whose members stay on different
+// nodes already (it was declared later) leaves no place for a further one: the reason says so.
+[[nodiscard]] std::optional<Exclusion> relation_exclusion(const ClusterState& state,
+                                                          const VmRelations& relations,
+                                                          const Whereabouts& whereabouts,
+                                                          const VmId& vm, NodeId node,
+                                                          Detail detail);
+
+// The guard of S4 inside apply: why this VM may not start on this node now. Every hard rule
+// except failed_here (a matter of policy, not of safety). O(VMs).
+[[nodiscard]] std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm,
+                                               NodeId node, ClusterTime now);
+
+// Why the VM should wait for the VMs of its start_after, or nothing: they run, or are not wanted
+// to run, or start_after_timeout has passed since `since`, when this VM could first have started.
+[[nodiscard]] std::optional<std::string> waits_for(const ClusterState& state, const VmId& vm,
+                                                   ClusterTime since, ClusterTime now);
+
+}  // namespace clusterd

@@ -1,0 +1,237 @@
+#include "clusterd/engine/controller.h"
+
+
+#include <algorithm>
+
+#include "clusterd/base/assert.h"
+#include "clusterd/base/overloaded.h"
+#include "clusterd/engine/controller_impl.h"
+
+namespace clusterd {
+
+Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instant at)
+    : self(identity),
+      now(at),
+      deadline(at),
+      state(std::move(start.state)),
+      condition(start.condition),
+      ha_domains(start.ha_domains),
+      wall_at_start(start.wall),
+      started(at),
+      time_anchor(at),
+      durable(state.position.index),
+      sync_asked(state.position.index),
+      judge_from(at),
+      last_drain(at) {
+  CLUSTERD_ASSERT(self.node != NodeId{});
+  CLUSTERD_ASSERT(self.incarnation != Incarnation{});
+  for (const auto& [id, vm] : state.vms) guarded.insert(id);
+}
+
+Effects Controller::Impl::step(Instant at, const Event& event) {
+  now = std::max(now, at);
+  effects.clear();
+  std::visit([this](const auto& what) { on(what); }, event);
+  return std::move(effects);
+}
+
+void Controller::Impl::on(const ViewChanged& event) {
+  view = event;
+  view_since = now;
+  hellos.clear();
+  hello_delivered = false;
+  activated = false;
+  member_synced = false;
+  joining.reset();
+  acks.clear();
+  applied_at.clear();
+  floors_at.clear();
+  transfers.clear();
+  under_way.clear();
+  if (!event.quorum.quorate) unbroken = false;
+  changed = true;
+  hello();
+}
+
+void Controller::Impl::on(const QuorumChanged& event) {
+  if (!view) return;
+  view->quorum = event.quorum;
+  if (!event.quorum.quorate) unbroken = false;
+  changed = true;
+}
+
+void Controller::Impl::on(const Delivered& event) {
+  if (!view) return;
+  const Body& body = event.message.body;
+  if (const auto* said = std::get_if<Hello>(&body)) {
+    hear(event, *said);
+  } else if (const auto* ack = std::get_if<Ack>(&body)) {
+    // Only of the active epoch, and of the daemon that is a member now.
+    const Member* member = member_of(state, event.sender.node);
+    const bool current = activated && event.message.epoch == state.position.epoch &&
+                         member != nullptr &&
+                         member->incarnation == event.message.incarnation;
+    if (current) acks[event.sender.node] = *ack;
+  } else if (is_log_entry(body)) {
+    deliver_entry(event);
+  }
+}
+
+// All verdicts, plans and acknowledgements are made here, once the inputs ran empty (R14).
+void Controller::Impl::on(const InputsDrained&) {
+  static constexpr Duration kLag{1000};
+  static constexpr Duration kCalm{30000};
+  if (now - last_drain > kLag && now > deadline + kLag) judge_from = now;
+  last_drain = now;
+  deadline = now + kCalm;
+  keep_view();
+  transfer();
+  acknowledge();
+  judge();
+  take_inventory();
+  report();
+  close_operations();
+  look_after_unknown();
+  dispatch();
+  cancel_stale();
+  plan();
+  keep_time();
+  answer_clients();
+  leave();
+}
+
+void Controller::Impl::on(const StoreSynced& event) {
+  if (!event.ok) {
+    // A failed fsync is never retried on the same file (R11): start over from what is durable.
+    effects.push_back(Exit{1, "the store failed: " + event.problem});
+    return;
+  }
+  durable = std::max(durable, event.upto);
+}
+
+void Controller::Impl::on(const MessageRejected& event) {
+  log("a message of " + node_name(state, event.sender) + " was refused: " + event.reason);
+}
+
+void Controller::Impl::on(const StopRequested&) {
+  if (!leaving) leaving = now;
+}
+
+void Controller::Impl::multicast(Body body) {
+  const Epoch epoch = activated ? view_epoch : state.position.epoch;
+  effects.push_back(
+      Multicast{Message{epoch, self.incarnation, cluster_now(), std::move(body)}});
+}
+
+namespace {
+
+// Two bodies with one key are the same wish: the second is not sent while the first is under way.
+std::string wish(const Body& body) {
+  const auto command = [](const auto& order) { return "command " + std::to_string(order.command); };
+  return std::visit(
+      overloaded{[](const StartVm& b) { return "vm " + b.vm.str(); },
+                 [](const StopVm& b) { return "vm " + b.vm.str(); },
+                 [](const Report& b) { return "report " + b.vm.str(); },
+                 [](const OperatePower& b) { return "power " + std::to_string(b.target.node.value); },
+                 [](const VmClosed& b) { return "close " + b.op.str(); },
+                 [](const PowerClosed& b) { return "close " + b.op.str(); },
+                 [](const Demote& b) { return "demote " + std::to_string(b.node.value); },
+                 [&](const ChangeConfiguration& b) { return command(b); },
+                 [&](const OrderVm& b) { return command(b); },
+                 [&](const OrderNode& b) { return command(b); },
+                 [&](const AcceptState& b) { return command(b); },
+                 [](const auto&) { return std::string(); }},
+      body);
+}
+
+// The others are alone of their kind.
+std::string key_of(const Body& body) {
+  std::string key = wish(body);
+  return key.empty() ? "kind " + std::to_string(body.index()) : key;
+}
+
+}  // namespace
+
+void Controller::Impl::multicast_once(Body body) {
+  static constexpr Duration kPatience{2000};
+  const std::string key = key_of(body);
+  const auto sent = under_way.find(key);
+  if (sent != under_way.end() && now - sent->second < kPatience) {
+    wake_at(sent->second + kPatience);
+    return;
+  }
+  under_way[key] = now;
+  wake_at(now + kPatience);
+  multicast(std::move(body));
+}
+
+void Controller::Impl::note_own(const Body& body) { under_way.erase(key_of(body)); }
+
+// R22: goodbye when nothing is open here; bounded, since a plain exit is safe too.
+void Controller::Impl::leave() {
+  static constexpr Duration kMost{5000};
+  if (!leaving) return;
+  const bool said = state.nodes.contains(self.node) && state.nodes[self.node].departure;
+  const bool known = said && stable(state.position.index);
+  if (known || now - *leaving >= kMost || !synced_here()) {
+    effects.push_back(Exit{0, "stopped; VMs run on"});
+    return;
+  }
+  wake_at(*leaving + kMost);
+  if (!said && vm_operations.empty() && power_operations.empty()) {
+    multicast_once(Leave{self.boot, true});
+  }
+}
+
+void Controller::Impl::log(std::string line) { effects.push_back(Log{std::move(line)}); }
+
+void Controller::Impl::wake_at(Instant at) { deadline = std::min(deadline, std::max(at, now)); }
+
+void Controller::Impl::wake_at(ClusterTime at) {
+  const Duration left = at - cluster_now();
+  wake_at(now + std::max(left, Duration(1)));
+}
+
+ClusterTime Controller::Impl::cluster_now() const {
+  const ClusterTime replicated = state.time + (now - time_anchor);
+  // Before anything was replicated, and after a cold start, wall time is the better guess.
+  if (!unbroken) return std::max(replicated, wall_at_start + (now - started));
+  return replicated;
+}
+
+bool Controller::Impl::synced_here() const {
+  if (!activated || !member_synced) return false;
+  const Member* member = synced_member(state, self.node);
+  return member != nullptr && member->incarnation == self.incarnation;
+}
+
+bool Controller::Impl::may_act() const { return synced_here() && view && view->quorum.quorate; }
+
+bool Controller::Impl::is_coordinator() const {
+  return may_act() && coordinator(state) == self.node;
+}
+
+Controller::Controller(const NodeIdentity& self, StartingPoint start, Instant now)
+    : impl_(std::make_unique<Impl>(self, std::move(start), now)) {}
+Controller::~Controller() = default;
+
+Effects Controller::step(Instant now, const Event& event) { return impl_->step(now, event); }
+Instant Controller::next_deadline() const { return impl_->deadline; }
+const ClusterState& Controller::state() const { return impl_->state; }
+
+ClusterTime Controller::cluster_time(Instant now) const {
+  return impl_->cluster_now() + std::max(now - impl_->now, Duration(0));
+}
+
+LocalView Controller::local_view() const {
+  LocalView local;
+  local.in_view = impl_->view.has_value();
+  local.quorate = impl_->view && impl_->view->quorum.quorate;
+  local.active = impl_->synced_here();
+  local.coordinator = impl_->is_coordinator();
+  local.hypervisor_up = impl_->hypervisor_up;
+  local.waiting = impl_->waiting;
+  return local;
+}
+
+}  // namespace clusterd

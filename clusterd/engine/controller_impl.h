@@ -1,0 +1,217 @@
+// The Controller's inside, split over controller_*.cc by concern. Only those include this.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clusterd/engine/controller.h"
+#include "clusterd/engine/membership.h"
+#include "clusterd/engine/planner.h"
+#include "clusterd/engine/queries.h"
+
+namespace clusterd {
+
+// What this node last saw of a VM, and the generation applied before the look began (R7).
+struct Seen {
+  DomainState state = DomainState::absent;
+  bool agent = false;
+  StopCause cause = StopCause::none;
+  Generation generation;
+};
+
+// A look under way. A second reason to look while one is out asks for another one afterwards.
+struct PendingLook {
+  std::uint64_t look = 0;
+  Generation generation;
+  bool again = false;
+};
+
+// An operation on a VM that this node executes.
+struct LocalVmOperation {
+  VmId vm;
+  bool ended = false;  // `closing` is what we know; sent until the state has closed it
+  VmClosed closing;
+  std::uint64_t look = 0;  // a RevokeAndLook is under way
+  Instant look_again;      // after an unknown look
+  Duration look_delay{1000};
+};
+
+struct LocalPowerOperation {
+  bool ended = false;
+  PowerClosed closing;
+};
+
+// A client that waits for its change.
+struct Waiter {
+  ClientId client;
+  Body body;                     // sent again when a view change voided it
+  std::optional<LogIndex> index; // applied here; nullopt: not yet delivered
+  std::string refusal;
+  std::optional<VmId> wait_vm;   // answered when this VM has got there
+  VmOrderKind order = VmOrderKind::start;
+};
+
+// How far a joining member is (R12).
+struct Joining {
+  std::optional<std::uint64_t> mark;
+  std::vector<LogEntry> buffered;  // delivered after the mark
+  bool caught_up = false;          // state adopted; only our own Synced is missing
+};
+
+struct Controller::Impl {
+  Impl(const NodeIdentity& identity, StartingPoint start, Instant at);
+
+  // ---- controller.cc: events in, order of work -----------------------------------------------
+  Effects step(Instant at, const Event& event);
+  void on(const ViewChanged& event);
+  void on(const QuorumChanged& event);
+  void on(const Delivered& event);
+  void on(const InputsDrained& event);
+  void on(const StoreSynced& event);
+  void on(const SnapshotArrived& event);
+  void on(const DomainChanged& event);
+  void on(const LookedUp& event);
+  void on(const DomainsListed& event);
+  void on(const VmOperationEnded& event);
+  void on(const HypervisorConnection& event);
+  void on(const PowerOperationEnded& event);
+  void on(const FenceTestEnded& event);
+  void on(const ClientRequest& event);
+  void on(const ClientGone& event);
+  void on(const StopRequested& event);
+  void on(const MessageRejected& event);
+
+  // ---- controller_view.cc: membership, the log, state transfer, acknowledgements --------------
+  void hello();
+  void hear(const Delivered& event, const Hello& hello);
+  void deliver_entry(const Delivered& event);
+  void deliver_activate(const LogEntry& entry, const Activate& activate);
+  void apply_entry(const LogEntry& entry);
+  void after_apply();
+  void adopt(ClusterState state);
+  void make_durable();
+  void keep_view();  // say Hello, found or activate when it is our turn, admit the late
+  void admit_late();
+  void found();
+  void activate_in_turn();
+  void transfer();          // Mark and Snapshot for joining members
+  void acknowledge();
+  void judge();             // Demote who does not acknowledge (R13, drain before judge)
+  void keep_time();
+  void leave();
+  [[nodiscard]] bool stable(LogIndex index) const;
+  [[nodiscard]] bool durable_everywhere(LogIndex index) const;
+
+  // ---- controller_work.cc: operations executed here, what is seen here, plans ----------------
+  void dispatch();
+  void dispatch_vm(const VmId& id, const VmState& vm);
+  void dispatch_power(NodeId id, const NodeState& node);
+  void cancel_stale();
+  void close_operations();
+  void look_after_unknown();
+  void look(const VmId& vm);
+  void take_inventory();
+  void report();
+  void plan();
+  [[nodiscard]] std::vector<std::vector<NamedDevice>> devices_of(NodeId node, bool flat) const;
+
+  // ---- controller_clients.cc ------------------------------------------------------------------
+  void request(ClientId client, const InitCluster& what);
+  void request(ClientId client, const ApplyConfiguration& what);
+  void request(ClientId client, const VmCommand& what);
+  void request(ClientId client, const NodeCommand& what);
+  void request(ClientId client, const RecoverCluster& what);
+  void request(ClientId client, const TestFencing& what);
+  template <class Reading>
+  void request(ClientId client, const Reading& what);
+  void enqueue(ClientId client, Body body);
+  void note_delivered(const Body& body, const Applied& applied);
+  void answer_clients();
+  void answer(ClientId client, ReplyCode code, std::string message, bool more = false);
+  [[nodiscard]] std::optional<ControlReply> vm_outcome(Waiter& waiter) const;
+
+  // ---- shared -----------------------------------------------------------------------------------
+  void multicast(Body body);
+  // Sends unless the same thing is under way: not yet seen delivered, nor voided by a view
+  // change, nor silent for too long.
+  void multicast_once(Body body);
+  void note_own(const Body& body);
+  void log(std::string line);
+  void wake_at(Instant at);
+  void wake_at(ClusterTime at);
+  [[nodiscard]] ClusterTime cluster_now() const;
+  [[nodiscard]] bool synced_here() const;   // activated, and this daemon is a synced member
+  [[nodiscard]] bool may_act() const;       // synced_here, and quorate now (S3)
+  [[nodiscard]] bool is_coordinator() const;
+  [[nodiscard]] const Timers& timers() const { return state.config.cluster.timers; }
+  [[nodiscard]] Host self_host() const { return {self.node, self.boot}; }
+
+  const NodeIdentity self;
+  Instant now;
+  Effects effects;
+  Instant deadline;
+
+  // The replica.
+  ClusterState state;
+  StoreCondition condition;
+  bool ha_domains;
+  ClusterTime wall_at_start;
+  Instant started;
+  Instant time_anchor;  // when state.time was last moved
+  LogIndex durable;     // fsynced here
+  LogIndex sync_asked;
+  bool changed = true;  // since the last plan
+
+  // The present view.
+  std::optional<ViewChanged> view;
+  Instant view_since;
+  Hellos hellos;
+  bool hello_delivered = false;
+  Instant hello_sent;
+  bool activated = false;  // a valid Activate was delivered in this view
+  Epoch view_epoch;        // of the last valid one
+  bool member_synced = false;  // our state follows the log
+  std::optional<Joining> joining;
+  bool unbroken = false;
+  std::map<NodeId, Ack> acks;
+  Ack last_ack;
+  std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
+  std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
+  std::map<std::uint64_t, Digest> digests;  // own, by position
+  Instant judge_from;
+  Instant last_drain;
+  std::map<std::string, Instant> transfers;  // begun, by epoch and joiners
+  std::uint64_t next_mark = 1;
+  std::map<std::string, Instant> under_way;
+
+  // Work here.
+  std::map<OpId, LocalVmOperation> vm_operations;
+  std::map<OpId, LocalPowerOperation> power_operations;
+  std::map<VmId, Seen> seen;
+  std::map<VmId, PendingLook> looks;
+  std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look
+  std::uint64_t next_look = 1;
+  std::optional<std::uint64_t> listing;
+  std::map<VmId, Generation> listing_generations;
+  Instant list_again;
+  bool list_needed = true;
+  bool hypervisor_up = false;
+  std::string hypervisor_problem = "libvirt is not connected yet";
+  HostFacts facts;
+  bool listed = false;  // facts are real
+  std::set<VmId> guarded;  // Protect was asked for
+
+  // Clients.
+  std::map<std::uint64_t, Waiter> waiters;
+  std::uint64_t next_command = 1;
+  std::optional<std::pair<ClientId, std::string>> founding;
+  std::optional<Instant> leaving;  // since when
+  std::string waiting;
+};
+
+}  // namespace clusterd

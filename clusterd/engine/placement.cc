@@ -1,0 +1,379 @@
+#include "clusterd/engine/placement.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "clusterd/base/assert.h"
+#include "clusterd/base/overloaded.h"
+#include "clusterd/engine/queries.h"
+
+namespace clusterd {
+
+namespace {
+
+// A VM on its way to a node.
+struct Traveller {
+  StartDemand demand;
+  const VmState* state = nullptr;
+  ResolvedVm rules;
+  const VmRelations* relations = nullptr;
+  std::string reserved_for;  // not empty: the lost host that still holds it
+  bool companion = false;    // nobody asked for it now, but its group needs room for it
+};
+
+// What goes to one node as one: a VM, or the waiting members of a together_with group. The most
+// important one is in front and speaks for all in matters of taste.
+struct Party {
+  std::vector<Traveller> members;
+  Need need;
+  std::string impossible;  // not empty: no node can ever take it
+};
+
+// ---- who travels together ------------------------------------------------------------------
+
+std::optional<Traveller> traveller(const PlacementInput& input, const StartDemand& demand) {
+  const auto known = input.state.vms.find(demand.vm);
+  if (known == input.state.vms.end()) return std::nullopt;
+  auto rules = resolved(input.state, known->second);
+  if (!rules) return std::nullopt;
+  Traveller result;
+  result.demand = demand;
+  result.state = &known->second;
+  result.rules = std::move(*rules);
+  result.relations = &input.relations.of(demand.vm);
+  return result;
+}
+
+// Smaller is placed earlier. Everything that ran before, before everything new.
+auto order_key(const Traveller& t) {
+  const bool is_new = t.demand.cause == Cause::desired;
+  return std::tuple(is_new, ~std::uint64_t{t.rules.priority}, ~t.rules.size.memory, t.demand.vm);
+}
+
+auto order_key(const Party& party) {
+  const Traveller& leader = party.members.front();
+  const bool is_new = leader.demand.cause == Cause::desired;
+  return std::tuple(is_new, ~std::uint64_t{leader.rules.priority}, ~party.need.memory,
+                    leader.demand.vm);
+}
+
+Party party_of(std::vector<Traveller> members) {
+  Party party;
+  party.members = std::move(members);
+  std::sort(party.members.begin(), party.members.end(),
+            [](const Traveller& a, const Traveller& b) {
+              return std::tuple(a.companion, order_key(a)) < std::tuple(b.companion, order_key(b));
+            });
+  for (const Traveller& member : party.members) party.need.add(member.rules.size);
+  for (const Traveller& member : party.members) {
+    for (const Traveller& other : party.members) {
+      const auto& apart = member.relations->apart;
+      if (!std::binary_search(apart.begin(), apart.end(), other.demand.vm)) continue;
+      party.impossible = member.state->name + " must be together with and away from " +
+                         other.state->name + " at once";
+    }
+  }
+  return party;
+}
+
+bool has_anchor(const PlacementInput& input, const VmRelations& relations) {
+  return std::any_of(relations.group.begin(), relations.group.end(), [&](const VmId& vm) {
+    return !input.whereabouts.stays_on(vm).empty();
+  });
+}
+
+// Members of the group that should run, have no place, and were not asked for: in a back-off, or
+// waiting for another VM. Without room kept for them the group would be torn or stuck.
+std::vector<Traveller> companions(const PlacementInput& input, const VmRelations& relations,
+                                  const std::vector<Traveller>& asked) {
+  std::vector<Traveller> result;
+  for (const VmId& vm : relations.group) {
+    const bool is_asked = std::any_of(asked.begin(), asked.end(), [&](const Traveller& t) {
+      return t.demand.vm == vm;
+    });
+    const auto known = input.state.vms.find(vm);
+    if (is_asked || known == input.state.vms.end() || !should_run(known->second)) continue;
+    StartDemand demand;
+    demand.vm = vm;
+    demand.cause = known->second.next_cause;
+    if (auto companion = traveller(input, demand)) {
+      companion->companion = true;
+      result.push_back(std::move(*companion));
+    }
+  }
+  return result;
+}
+
+// ---- choosing ------------------------------------------------------------------------------
+
+// What this node offers the party: members that are counted there already need no room again.
+NodeCapacity room_for(const PlacementInput& input, const Party& party, NodeId node,
+                      NodeCapacity capacity) {
+  for (const Traveller& member : party.members) {
+    if (may_be_active_on(input.state, *member.state, node)) capacity.give_back(member.state->size);
+  }
+  return capacity;
+}
+
+std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& party,
+                                   const PlacementNode& node, Detail detail) {
+  if (node.excluded) return node.excluded;
+  for (const Traveller& member : party.members) {
+    if (auto no = rule_exclusion(member.rules, node.id, node.state->name, node.declaration,
+                                 detail)) {
+      return no;
+    }
+    if (auto no = relation_exclusion(input.state, *member.relations, input.whereabouts,
+                                     member.demand.vm, node.id, detail)) {
+      return no;
+    }
+    const auto& avoid = member.state->failures.avoid_until;
+    const auto avoided = avoid.find(node.id);
+    if (avoided != avoid.end() && avoided->second > input.now) {
+      return Exclusion{node.id, ExclusionKind::failed_here,
+                       detail == Detail::tell ? "failed here too often lately" : ""};
+    }
+  }
+  return room_exclusion(node.id, room_for(input, party, node.id, input.capacity.of(node.id)),
+                        party.need, detail);
+}
+
+std::uint64_t broken_wishes(const PlacementInput& input, const Party& party, NodeId node) {
+  std::uint64_t broken = 0;
+  for (const Traveller& member : party.members) {
+    for (const VmId& other : member.relations->prefer_apart) {
+      if (input.whereabouts.on(other, node)) ++broken;
+    }
+    for (const VmId& other : member.relations->prefer_together) {
+      const std::vector<NodeId> stays = input.whereabouts.stays_on(other);
+      if (!stays.empty() && std::find(stays.begin(), stays.end(), node) == stays.end()) ++broken;
+    }
+  }
+  return broken;
+}
+
+// Compared from left to right; smaller is better.
+using Score = std::array<std::uint64_t, 6>;
+
+Score score(const PlacementInput& input, const Party& party, const PlacementNode& node) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+  const Traveller& leader = party.members.front();
+  const auto& wanted = leader.rules.placement.prefer.nodes;
+  const auto rank = static_cast<std::uint64_t>(
+      std::find(wanted.begin(), wanted.end(), node.state->name) - wanted.begin());
+  const bool backup = node.declaration && node.declaration->role == NodeRole::backup;
+  const NodeCapacity room = room_for(input, party, node.id, input.capacity.of(node.id));
+  const std::uint64_t left = room.memory_free() - std::min(room.memory_free(), party.need.memory);
+  const std::uint64_t moved = leader.demand.stay_on == node.id ? 0 : 1;
+  const std::uint64_t broken = broken_wishes(input, party, node.id);
+  if (leader.demand.cause == Cause::host_lost) {
+    return {moved, backup ? 0U : 1U, rank, broken, kMost - left, 0};
+  }
+  // Free memory as a share, in millionths; in MiB, so that the product stays within 64 bits.
+  const std::uint64_t whole = std::max<std::uint64_t>(room.memory >> 20, 1);
+  const std::uint64_t share = (left >> 20) * 1000000 / whole;
+  const bool last = leader.state->last_host && leader.state->last_host->node == node.id;
+  return {moved, rank, backup ? 1U : 0U, broken, last ? 0U : 1U, kMost - share};
+}
+
+std::variant<Chosen, NoCandidate> choose(const PlacementInput& input, const Party& party) {
+  if (!party.impossible.empty()) return NoCandidate{party.impossible, {}};
+  const PlacementNode* best = nullptr;
+  Score best_score{};
+  for (const PlacementNode& node : input.nodes) {
+    if (exclusion(input, party, node, Detail::omit)) continue;
+    const Score here = score(input, party, node);
+    if (best != nullptr && !(here < best_score)) continue;  // ties: the lower id came first
+    best = &node;
+    best_score = here;
+  }
+  if (best != nullptr) return Chosen{best->id};
+  NoCandidate none;
+  for (const PlacementNode& node : input.nodes) {
+    auto why = exclusion(input, party, node, Detail::tell);
+    CLUSTERD_ASSERT(why.has_value());
+    none.excluded.push_back(std::move(*why));
+  }
+  return none;
+}
+
+NoCandidate undeclared_vm() { return NoCandidate{"it is not declared", {}}; }
+
+// ---- the plan ------------------------------------------------------------------------------
+
+// The lost host that alone keeps this VM from being recovered, if there is one.
+std::optional<Host> lost_holder(const ClusterState& state, const VmState& vm) {
+  std::optional<Host> lost;
+  for (const auto& [host, sighting] : vm.holders) {
+    if (is_dead(state, host)) continue;
+    if (!is_lost(state, host)) return std::nullopt;  // it may run on there
+    lost = host;
+  }
+  return lost;
+}
+
+class Plan {
+ public:
+  Plan(const ClusterState& state, ClusterTime now) : state_(state), input_(state, now) {
+    for (const auto& [id, vm] : state.vms) {
+      // An operation whose end is unknown may stay open for long; it must not block a slot.
+      const auto& open = vm.operation;
+      if (open && open->kind == VmOpKind::start && !open->unknown) ++starting_[open->executor.node];
+    }
+  }
+
+  std::vector<Placement> run(const std::vector<StartDemand>& demands) {
+    collect(demands);
+    std::vector<Party> parties = form_parties();
+    std::sort(parties.begin(), parties.end(),
+              [](const Party& a, const Party& b) { return order_key(a) < order_key(b); });
+    for (const Party& party : parties) place_party(party);
+    return std::move(result_);
+  }
+
+ private:
+  void collect(const std::vector<StartDemand>& demands) {
+    std::set<VmId> seen;
+    for (const StartDemand& demand : demands) {
+      if (!seen.insert(demand.vm).second) continue;
+      if (auto one = traveller(input_, demand)) {
+        asked_.emplace(demand.vm, std::move(*one));
+      } else {
+        refused_.emplace(demand.vm, Placement{demand.vm, demand.cause, undeclared_vm()});
+      }
+    }
+    for (const auto& [id, vm] : state_.vms) {
+      if (vm.holders.empty() || !should_run(vm) || seen.count(id) != 0) continue;
+      const auto host = lost_holder(state_, vm);
+      if (!host) continue;
+      StartDemand demand;
+      demand.vm = id;
+      demand.cause = Cause::host_lost;
+      auto one = traveller(input_, demand);
+      if (!one) continue;
+      one->reserved_for = node_name(state_, host->node);
+      asked_.emplace(id, std::move(*one));
+    }
+    for (auto& entry : refused_) result_.push_back(std::move(entry.second));
+  }
+
+  // Takes everybody out of asked_.
+  std::vector<Party> form_parties() {
+    std::vector<Party> parties;
+    while (!asked_.empty()) {
+      std::vector<Traveller> members = leave(asked_.begin()->first);
+      const VmRelations& relations = *members.front().relations;
+      // Once a member has its place there is nothing to choose: each follows when it fits.
+      if (!relations.group.empty() && !has_anchor(input_, relations)) {
+        for (const VmId& vm : relations.group) {
+          for (Traveller& other : leave(vm)) members.push_back(std::move(other));
+        }
+        for (Traveller& other : companions(input_, relations, members)) {
+          members.push_back(std::move(other));
+        }
+      }
+      parties.push_back(party_of(std::move(members)));
+    }
+    return parties;
+  }
+
+  std::vector<Traveller> leave(const VmId& vm) {
+    std::vector<Traveller> one;
+    const auto found = asked_.find(vm);
+    if (found == asked_.end()) return one;
+    one.push_back(std::move(found->second));
+    asked_.erase(found);
+    return one;
+  }
+
+  void place_party(const Party& party) {
+    const auto choice = choose(input_, party);
+    std::visit(overloaded{[&](const Chosen& chosen) { settle(party, chosen.node); },
+                          [&](const NoCandidate& none) {
+                            for (const Traveller& member : party.members) answer(member, none);
+                          }},
+               choice);
+  }
+
+  void settle(const Party& party, NodeId node) {
+    for (const Traveller& member : party.members) {
+      // Who is counted there already takes no room twice.
+      const bool counted = may_be_active_on(state_, *member.state, node);
+      input_.take(member.demand.vm, counted ? Resources{} : member.rules.size, node);
+      if (!member.reserved_for.empty()) {
+        answer(member, Waits{node, WaitKind::proof,
+                             member.reserved_for + " is lost and not yet proven dead"});
+      } else if (!member.demand.hold.empty()) {
+        answer(member, Waits{node, WaitKind::held, member.demand.hold});
+      } else if (!member.companion) {
+        start_or_queue(member, node);
+      }
+    }
+  }
+
+  void start_or_queue(const Traveller& member, NodeId node) {
+    const auto& limit = state_.config.cluster.parallel_starts_per_node;
+    std::uint32_t& starting = starting_[node];
+    if (limit && starting >= *limit) {
+      answer(member, Waits{node, WaitKind::start_limit,
+                           node_name(state_, node) + " starts " + std::to_string(starting) +
+                               " VMs already (parallel_starts_per_node)"});
+      return;
+    }
+    ++starting;
+    answer(member, Chosen{node});
+  }
+
+  void answer(const Traveller& member, std::variant<Chosen, Waits, NoCandidate> result) {
+    if (member.companion) return;  // nobody asked
+    result_.push_back({member.demand.vm, member.demand.cause, std::move(result)});
+  }
+
+  const ClusterState& state_;
+  PlacementInput input_;
+  std::map<NodeId, std::uint32_t> starting_;
+  std::map<VmId, Traveller> asked_;
+  std::map<VmId, Placement> refused_;
+  std::vector<Placement> result_;
+};
+
+}  // namespace
+
+PlacementInput::PlacementInput(const ClusterState& cluster, ClusterTime time)
+    : state(cluster), now(time), capacity(cluster), relations(cluster.config),
+      whereabouts(cluster) {
+  for (const auto& [id, node] : cluster.nodes) {
+    nodes.push_back({id, &node, node_declaration(cluster, id), node_exclusion(cluster, id, time)});
+  }
+}
+
+void PlacementInput::take(const VmId& vm, const Resources& size, NodeId node) {
+  capacity.reserve(size, node);
+  whereabouts.put(vm, node);
+}
+
+std::variant<Chosen, NoCandidate> place(const PlacementInput& input, const StartDemand& demand) {
+  auto one = traveller(input, demand);
+  if (!one) return undeclared_vm();
+  const VmRelations& relations = *one->relations;
+  std::vector<Traveller> members;
+  members.push_back(std::move(*one));
+  if (!relations.group.empty() && !has_anchor(input, relations)) {
+    for (Traveller& other : companions(input, relations, members)) {
+      members.push_back(std::move(other));
+    }
+  }
+  return choose(input, party_of(std::move(members)));
+}
+
+std::vector<Placement> plan_starts(const ClusterState& state,
+                                   const std::vector<StartDemand>& demands, ClusterTime now) {
+  return Plan(state, now).run(demands);
+}
+
+}  // namespace clusterd

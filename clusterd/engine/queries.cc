@@ -1,0 +1,153 @@
+#include "clusterd/engine/queries.h"
+
+#include <algorithm>
+
+namespace clusterd {
+
+const Member* member_of(const ClusterState& state, NodeId node) {
+  const auto found = state.view.members.find(node);
+  return found == state.view.members.end() ? nullptr : &found->second;
+}
+
+const Member* synced_member(const ClusterState& state, NodeId node) {
+  const Member* member = member_of(state, node);
+  return member != nullptr && member->phase == MemberPhase::synced ? member : nullptr;
+}
+
+bool is_dead(const ClusterState& state, const Host& host) {
+  const auto node = state.nodes.find(host.node);
+  return node != state.nodes.end() && node->second.dead.contains(host.boot);
+}
+
+bool in_view(const ClusterState& state, const Host& host) {
+  const Member* member = member_of(state, host.node);
+  return member != nullptr && member->boot == host.boot;
+}
+
+std::string node_name(const ClusterState& state, NodeId node) {
+  const auto found = state.nodes.find(node);
+  if (found != state.nodes.end() && !found->second.name.empty()) return found->second.name;
+  return "node " + std::to_string(node.value);
+}
+
+std::optional<NodeId> node_by_name(const ClusterState& state, const std::string& name) {
+  for (const auto& [id, node] : state.nodes) {
+    if (node.name == name) return id;
+  }
+  return std::nullopt;
+}
+
+const NodeDeclaration* node_declaration(const ClusterState& state, NodeId node) {
+  const auto known = state.nodes.find(node);
+  if (known == state.nodes.end()) return nullptr;
+  const auto found = state.config.nodes.find(known->second.name);
+  return found == state.config.nodes.end() ? nullptr : &found->second;
+}
+
+const VmDeclaration* vm_declaration(const ClusterState& state, const VmState& vm) {
+  if (vm.tombstone) return nullptr;
+  const auto found = state.config.vms.find(vm.name);
+  return found == state.config.vms.end() ? nullptr : &found->second;
+}
+
+std::optional<ResolvedVm> resolved(const ClusterState& state, const VmState& vm) {
+  const VmDeclaration* declaration = vm_declaration(state, vm);
+  if (declaration == nullptr) return std::nullopt;
+  return resolve(state.config, *declaration);
+}
+
+DesiredState desired(const VmState& vm) {
+  if (vm.tombstone) return DesiredState::ignored;
+  return vm.ordered.value_or(vm.declared);
+}
+
+bool should_run(const VmState& vm) {
+  return desired(vm) == DesiredState::running && !vm.guest_off;
+}
+
+bool is_active(DomainState state) {
+  switch (state) {
+    case DomainState::absent:
+    case DomainState::paused_incoming:
+      return false;
+    case DomainState::running:
+    case DomainState::paused:
+    case DomainState::paused_io_error:
+    case DomainState::shutting_down:
+    case DomainState::crashed:
+      return true;
+  }
+  return false;
+}
+
+std::optional<Host> active_on(const VmState& vm) {
+  for (const auto& [host, sighting] : vm.holders) {
+    if (is_active(sighting.state)) return host;
+  }
+  return std::nullopt;
+}
+
+std::optional<NodeId> coordinator(const ClusterState& state) {
+  for (const auto& [id, member] : state.view.members) {
+    if (member.phase == MemberPhase::synced) return id;
+  }
+  return std::nullopt;
+}
+
+bool may_start(const ClusterState& state) { return start_brake(state).empty(); }
+
+std::string start_brake(const ClusterState& state) {
+  if (!state.accepted) {
+    return "this state came back without a majority of intact copies: compare the nodes and give "
+           "your word with `clusterctl recover --accept-state NODE`";
+  }
+  if (state.view.authority != Authority::established) {
+    return "synced daemons are not a strict majority of the votes, and not every other node is "
+           "proven dead";
+  }
+  if (!state.armed) return "the cluster is disarmed: `clusterctl arm` ends it";
+  return {};
+}
+
+bool synced_majority(const ClusterState& state) {
+  std::uint64_t all = state.view.device_votes;
+  std::uint64_t ours = state.view.device_votes;
+  for (const auto& [id, votes] : state.view.votes) {
+    all += votes;
+    if (synced_member(state, id) != nullptr) ours += votes;
+  }
+  return ours * 2 > all;
+}
+
+std::string fence_brake(const ClusterState& state, ClusterTime now) {
+  static constexpr Duration kWindow{600000};  // contract.md: lost and unproven within 10 minutes
+  std::uint64_t configured = state.view.votes.size();
+  std::uint64_t lost = 0;
+  for (const auto& [id, node] : state.nodes) {
+    if (!state.view.votes.contains(id)) continue;
+    if (node.loss && !node.loss->cold_start && now - node.loss->since <= kWindow) ++lost;
+    // A host already proven dead leaves the denominator: sequential losses are no storm.
+    if (!node.loss && member_of(state, id) == nullptr && node.dead.contains(node.boot)) {
+      --configured;
+    }
+  }
+  const std::uint64_t healthy = configured - std::min(lost, configured);
+  if (healthy * 100 >= configured * state.config.cluster.min_healthy_percent) return {};
+  return "min_healthy: only " + std::to_string(healthy) + " of " + std::to_string(configured) +
+         " hosts are healthy, " + std::to_string(state.config.cluster.min_healthy_percent) +
+         "% are demanded before anything is fenced (override: `clusterctl node fence`)";
+}
+
+bool holders_reported(const ClusterState& state, const VmState& vm) {
+  const auto silent = [&](const Host& host) {
+    const Member* member = member_of(state, host.node);
+    return member != nullptr && member->boot == host.boot && !member->inventory_done;
+  };
+  for (const auto& [host, sighting] : vm.holders) {
+    if (silent(host)) return false;
+  }
+  return std::none_of(vm.awaiting.begin(), vm.awaiting.end(),
+                      [&](const Host& host) { return in_view(state, host); });
+}
+
+}  // namespace clusterd

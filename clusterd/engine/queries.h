@@ -1,0 +1,50 @@
+// Questions about one ClusterState that several parts of the engine ask. Pure; no side effects.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "clusterd/model/resolve.h"
+#include "clusterd/model/state.h"
+
+namespace clusterd {
+
+// The member of the active view on this node, or nullptr.
+[[nodiscard]] const Member* member_of(const ClusterState& state, NodeId node);
+// The same, but only if it is synced.
+[[nodiscard]] const Member* synced_member(const ClusterState& state, NodeId node);
+[[nodiscard]] bool is_dead(const ClusterState& state, const Host& host);
+// The host is in the active view, with or without a synced daemon.
+[[nodiscard]] bool in_view(const ClusterState& state, const Host& host);
+// "n1", or "node 7" when Corosync never told its name.
+[[nodiscard]] std::string node_name(const ClusterState& state, NodeId node);
+[[nodiscard]] std::optional<NodeId> node_by_name(const ClusterState& state, const std::string& name);
+[[nodiscard]] const NodeDeclaration* node_declaration(const ClusterState& state, NodeId node);
+[[nodiscard]] const VmDeclaration* vm_declaration(const ClusterState& state, const VmState& vm);
+// nullopt for a tombstone.
+[[nodiscard]] std::optional<ResolvedVm> resolved(const ClusterState& state, const VmState& vm);
+
+// What the cluster is asked to do with this VM: the operator's order before the file's word; a
+// tombstone is to be stopped.
+[[nodiscard]] DesiredState desired(const VmState& vm);
+// True when it should run and nothing but placement and time stands against it.
+[[nodiscard]] bool should_run(const VmState& vm);
+// A host that reported it active (running or paused, but not an incoming migration).
+[[nodiscard]] std::optional<Host> active_on(const VmState& vm);
+[[nodiscard]] bool is_active(DomainState state);
+
+// The lowest synced member: it plans (protocol section 3). nullopt without an active view.
+[[nodiscard]] std::optional<NodeId> coordinator(const ClusterState& state);
+// True when intents of this kind may be planned at all: established, accepted, armed.
+[[nodiscard]] bool may_start(const ClusterState& state);
+// Why may_start is false, for people; empty when it is true.
+[[nodiscard]] std::string start_brake(const ClusterState& state);
+// Votes of synced members plus a cast device vote are more than half of all (R8).
+[[nodiscard]] bool synced_majority(const ClusterState& state);
+// What min_healthy says against fencing now; empty: nothing. Counts hosts lost and unproven (S6).
+[[nodiscard]] std::string fence_brake(const ClusterState& state, ClusterTime now);
+
+// A host holds this VM whose daemon is in the view but has not yet told its inventory.
+[[nodiscard]] bool holders_reported(const ClusterState& state, const VmState& vm);
+
+}  // namespace clusterd

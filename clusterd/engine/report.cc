@@ -1,0 +1,348 @@
+#include "clusterd/engine/report.h"
+
+#include <algorithm>
+
+#include "clusterd/base/overloaded.h"
+#include "clusterd/engine/planner.h"
+#include "clusterd/engine/queries.h"
+
+namespace clusterd {
+namespace {
+
+std::string name_of(Cause cause) {
+  switch (cause) {
+    case Cause::desired:
+      return "it is wanted";
+    case Cause::restart_in_place:
+      return "it failed here";
+    case Cause::relocation:
+      return "it kept failing elsewhere";
+    case Cause::host_lost:
+      return "its host is proven dead";
+    case Cause::restart_order:
+      return "an operator restarts it";
+    case Cause::undeclared:
+      return "it is no longer declared";
+  }
+  return {};
+}
+
+struct Word {
+  std::string state;
+  std::string reason;
+};
+
+Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
+  const NodeState& node = state.nodes.at(id);
+  const Member* member = member_of(state, id);
+  if (member != nullptr) {
+    if (node.dead.contains(member->boot)) {
+      return {"condemned", "it was proven dead and is alive: it must boot again"};
+    }
+    if (member->boot == BootId{}) return {"joining", "its daemon has said nothing yet"};
+    if (member->phase == MemberPhase::joining) return {"joining", "it receives the state"};
+    if (member->phase == MemberPhase::demoted) {
+      return {"unmanaged", "its daemon does not acknowledge; its VMs run on unwatched"};
+    }
+    if (node.departure) return {"left", "its daemon is leaving, its VMs run on"};
+    if (!member->inventory_done) {
+      return {"joining", node.facts.problem.empty() ? "its VMs are being counted"
+                                                    : node.facts.problem};
+    }
+    if (node.maintenance) return {"maintenance", ""};
+    return {"online", node.facts.problem};
+  }
+  if (state.view.ring_only.contains(id)) {
+    if (node.departure) return {"left", "its daemon was stopped, its VMs run on unwatched"};
+    return {"unmanaged", "its daemon is gone, its host is alive: its VMs run on unwatched"};
+  }
+  if (node.loss) {
+    const bool fencing = node.power && node.power->kind == PowerOpKind::fence;
+    return {fencing ? "fencing" : "lost", fence_wait(state, id, now)};
+  }
+  if (node.departure) return {"left", "it was stopped cleanly"};
+  const auto death = node.dead.find(node.boot);
+  if (death != node.dead.end()) {
+    return {"dead", death->second.detail +
+                        (node.power_on_due ? "; it is being switched on again" : "")};
+  }
+  return {"lost", "it was never seen"};
+}
+
+NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& capacity,
+                       ClusterTime now) {
+  const NodeState& node = state.nodes.at(id);
+  const NodeDeclaration* declaration = node_declaration(state, id);
+  const Word word = node_word(state, id, now);
+  const NodeCapacity room = capacity.of(id);
+  NodeReport report;
+  report.name = node_name(state, id);
+  report.state = word.state;
+  report.reason = word.reason;
+  report.memory_total = room.memory;
+  report.memory_used = room.memory_used;
+  report.vcpus_total = room.vcpus;
+  report.vcpus_used = room.vcpus_used;
+  for (const auto& [vm_id, vm] : state.vms) {
+    report.vms += static_cast<std::size_t>(
+        std::any_of(vm.holders.begin(), vm.holders.end(), [&](const auto& holder) {
+          return holder.first.node == id && is_active(holder.second.state);
+        }));
+  }
+  if (declaration == nullptr) return report;
+  report.declared = true;
+  report.role = declaration->role;
+  for (const auto& level : declaration->fencing) {
+    for (const std::string& device : level) {
+      NodeReport::Device shown{device, Power::unknown, false};
+      const auto found = node.calibration.find(device);
+      if (found != node.calibration.end()) {
+        shown.reading = found->second.reading;
+        shown.calibrated = found->second.reading == Power::on && found->second.boot == node.boot;
+      }
+      report.fence_devices.push_back(shown);
+    }
+  }
+  return report;
+}
+
+std::string excluded_text(const ClusterState& state, const NoCandidate& none) {
+  std::string text = none.reason.empty() ? "no node can take it" : none.reason;
+  std::string each;
+  for (const Exclusion& exclusion : none.excluded) {
+    each += (each.empty() ? " (" : "; ") + node_name(state, exclusion.node) + ": " +
+            sentence(exclusion);
+  }
+  return each.empty() ? text : text + each + ")";
+}
+
+std::string placement_text(const ClusterState& state, const Placement& placement) {
+  return std::visit(
+      overloaded{[&](const Chosen& chosen) {
+                   return "it is about to start on " + node_name(state, chosen.node);
+                 },
+                 [&](const Waits& waits) {
+                   return waits.reason + "; " + node_name(state, waits.node) +
+                          " is reserved for it";
+                 },
+                 [&](const NoCandidate& none) { return excluded_text(state, none); }},
+      placement.result);
+}
+
+const Placement* placement_of(const VmPlan& plan, const VmId& id) {
+  const auto found = std::find_if(plan.placements.begin(), plan.placements.end(),
+                                  [&](const Placement& p) { return p.vm == id; });
+  return found == plan.placements.end() ? nullptr : &*found;
+}
+
+Word operation_word(const ClusterState& state, const VmOperation& operation, ClusterTime now) {
+  const bool start = operation.kind == VmOpKind::start;
+  const std::string where = node_name(state, operation.executor.node);
+  if (operation.unknown || now > operation.deadline) {
+    return {"stuck", "libvirt on " + where + " does not let go of operation " +
+                         operation.id.str() +
+                         (operation.detail.empty() ? "" : ": " + operation.detail)};
+  }
+  return {start ? "starting" : "stopping", name_of(operation.cause)};
+}
+
+Word active_word(const ClusterState& state, const VmState& vm, const Host& host) {
+  const bool alive = in_view(state, host);
+  if (!alive && !state.view.ring_only.contains(host.node)) {
+    return {"unknown", node_name(state, host.node) + " is lost and not yet proven dead"};
+  }
+  switch (vm.holders.at(host).state) {
+    case DomainState::running:
+      return {"running", alive ? "" : "the daemon there is gone: this is the last that is known"};
+    case DomainState::paused:
+      return {"paused", "somebody paused it"};
+    case DomainState::paused_io_error:
+      return {"paused", "an I/O error of its disk paused it"};
+    case DomainState::shutting_down:
+      return {"stopping", "its guest is shutting down"};
+    case DomainState::crashed:
+      return {"paused", "its guest has panicked"};
+    case DomainState::absent:
+    case DomainState::paused_incoming:
+      return {"migrating", ""};
+  }
+  return {};
+}
+
+Word vm_word(const ClusterState& state, const VmId& id, const VmState& vm, const VmPlan& plan,
+             ClusterTime now) {
+  const auto active = std::count_if(vm.holders.begin(), vm.holders.end(), [](const auto& holder) {
+    return is_active(holder.second.state);
+  });
+  if (active > 1) return {"duplicate", "it is active on several hosts: stop all but one by hand"};
+  for (const auto& [host, sighting] : vm.holders) {
+    const bool unreachable = !in_view(state, host) && !state.view.ring_only.contains(host.node);
+    if (!unreachable) continue;
+    const NodeState& node = state.nodes.at(host.node);
+    std::string reason = node_name(state, host.node) + " is lost and not proven dead";
+    if (node.loss) reason += ": " + fence_wait(state, host.node, now);
+    if (const Placement* planned = placement_of(plan, id)) {
+      if (const auto* waits = std::get_if<Waits>(&planned->result)) {
+        reason += "; " + node_name(state, waits->node) + " is reserved for it";
+      }
+    }
+    return {"unknown", reason};
+  }
+  if (vm.operation) return operation_word(state, *vm.operation, now);
+  if (const auto host = active_on(vm)) return active_word(state, vm, *host);
+  if (!vm.holders.empty()) return {"unknown", "its host has not yet said whether it runs"};
+  if (desired(vm) != DesiredState::running) return {"stopped", ""};
+  if (vm.guest_off) return {"stopped", "its guest shut it down"};
+  if (const std::string brake = start_brake(state); !brake.empty()) return {"waiting", brake};
+  if (!holders_reported(state, vm)) {
+    return {"waiting", "a member has not yet said whether it runs it"};
+  }
+  const Placement* planned = placement_of(plan, id);
+  const std::string reason = planned == nullptr ? "" : placement_text(state, *planned);
+  return {vm.failures.given_up ? "failed" : "waiting", reason};
+}
+
+VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
+                   const VmPlan& plan, ClusterTime now) {
+  const Word word = vm_word(state, id, vm, plan, now);
+  VmReport report;
+  report.name = vm.name;
+  report.uuid = id.str();
+  report.desired = desired(vm);
+  report.state = word.state;
+  report.reason = word.reason;
+  report.health = "none";
+  if (const auto policy = resolved(state, vm)) report.priority = policy->priority;
+  const auto active = active_on(vm);
+  if (active) {
+    report.node = node_name(state, active->node);
+    const Sighting& sighting = vm.holders.at(*active);
+    if (word.state == "unknown") {
+      report.health = "unknown";
+    } else if (sighting.agent) {
+      report.health = "healthy";
+    } else if (const auto policy = resolved(state, vm); policy && policy->health.guest_agent) {
+      report.health = "booting";
+    }
+  } else if (!vm.holders.empty()) {
+    report.node = node_name(state, vm.holders.begin()->first.node);
+  }
+  return report;
+}
+
+void report_operations(const ClusterState& state, StatusReport& report) {
+  for (const auto& [id, vm] : state.vms) {
+    if (!vm.operation) continue;
+    const std::string executor = node_name(state, vm.operation->executor.node);
+    report.operations.push_back({vm.operation->id.str(),
+                                 vm.operation->kind == VmOpKind::start ? "start" : "stop", vm.name,
+                                 executor, executor, vm.operation->since, vm.operation->unknown});
+  }
+  for (const auto& [id, node] : state.nodes) {
+    if (!node.power) continue;
+    static constexpr const char* kKinds[] = {"fence", "read_power", "power_on"};
+    report.operations.push_back({node.power->id.str(),
+                                 kKinds[static_cast<std::size_t>(node.power->kind)], "",
+                                 node_name(state, id), node_name(state, node.power->executor.node),
+                                 node.power->since, false});
+  }
+}
+
+void report_alarms(const ClusterState& state, StatusReport& report) {
+  const auto shout = [&](const std::string& text) { report.alarms.push_back(text); };
+  for (const VmReport& vm : report.vms) {
+    if (vm.state == "duplicate") shout("VM " + vm.name + ": " + vm.reason);
+  }
+  for (const NodeReport& node : report.nodes) {
+    const bool bad = node.state == "condemned" || node.state == "unmanaged" ||
+                     node.state == "lost" || node.state == "fencing";
+    if (bad) shout("node " + node.name + " is " + node.state + ": " + node.reason);
+    if (node.declared && node.fence_devices.empty()) {
+      shout("node " + node.name + " has no fence device: its VMs cannot be recovered without you");
+    }
+  }
+  for (const VmReport& vm : report.vms) {
+    if (vm.state == "stuck" || vm.state == "failed") {
+      shout("VM " + vm.name + " is " + vm.state + ": " + vm.reason);
+    }
+  }
+  if (!state.config.cluster.name.empty() && state.config.nodes.empty()) return;
+  for (const auto& [id, node] : state.nodes) {
+    const bool present = member_of(state, id) != nullptr;
+    for (const auto& [device, calibration] : node.calibration) {
+      if (!present || calibration.reading == Power::on) continue;
+      shout("fence device " + device + " of " + node.name + " " +
+            (calibration.reading == Power::off ? "says off although the host is alive"
+                                               : "does not answer: " + calibration.detail));
+    }
+  }
+}
+
+}  // namespace
+
+StatusReport report_status(const ClusterState& state, const LocalView& local, ClusterTime now) {
+  StatusReport report;
+  report.name = state.name;
+  report.uuid = state.cluster.str();
+  report.founded = state.cluster != ClusterId{};
+  report.quorate = local.quorate;
+  report.active = local.active;
+  report.epoch = state.position.epoch.value;
+  report.armed = state.armed;
+  report.waiting = local.waiting;
+  report.config_version = state.config.version.value;
+  report.time = now;
+  if (report.waiting.empty() && report.founded) report.waiting = start_brake(state);
+  if (const auto id = coordinator(state); id && local.active) {
+    report.coordinator = node_name(state, *id);
+  }
+  for (const auto& [id, member] : state.view.members) {
+    report.members.push_back(node_name(state, id));
+  }
+  const Capacity capacity(state);
+  for (const auto& [id, node] : state.nodes) {
+    report.nodes.push_back(report_node(state, id, capacity, now));
+  }
+  const VmPlan plan = plan_vms(state, now);
+  for (const auto& [id, vm] : state.vms) {
+    report.vms.push_back(report_vm(state, id, vm, plan, now));
+  }
+  std::sort(report.vms.begin(), report.vms.end(),
+            [](const VmReport& a, const VmReport& b) { return a.name < b.name; });
+  report_operations(state, report);
+  report_alarms(state, report);
+  return report;
+}
+
+std::optional<ExplainReport> explain_vm(const ClusterState& state, const LocalView& local,
+                                        const std::string& name, ClusterTime now) {
+  static constexpr std::size_t kEvents = 20;
+  const auto found = std::find_if(state.vms.begin(), state.vms.end(),
+                                  [&](const auto& vm) { return vm.second.name == name; });
+  if (found == state.vms.end()) return std::nullopt;
+  const auto& [id, vm] = *found;
+  const VmPlan plan = plan_vms(state, now);
+  ExplainReport report;
+  report.vm = report_vm(state, id, vm, plan, now);
+  if (!local.active) {
+    report.why.push_back("this node does not follow the cluster now (" + local.waiting +
+                         "): what stands here is the last it knew");
+  }
+  if (!report.vm.reason.empty()) report.why.push_back(report.vm.reason);
+  if (!vm.failures.reason.empty()) report.why.push_back("last failure: " + vm.failures.reason);
+  for (const auto& [node_id, node] : state.nodes) {
+    const auto no = refuses(state, id, node_id, now);
+    const bool here = active_on(vm) && active_on(vm)->node == node_id;
+    report.nodes.push_back({node_name(state, node_id),
+                            here ? "it is here" : no ? sentence(*no) : ""});
+  }
+  for (auto event = state.history.rbegin(); event != state.history.rend(); ++event) {
+    if (event->second.vm != id) continue;
+    report.history.push_back(event->second);
+    if (report.history.size() == kEvents) break;
+  }
+  std::reverse(report.history.begin(), report.history.end());
+  return report;
+}
+
+}  // namespace clusterd

@@ -1,0 +1,2 @@
+#include "clusterd/model/check.h"
+namespace clusterd { std::vector<Finding> check(const Configuration&) { return {}; } }

@@ -1,0 +1,134 @@
+// What clusterctl asks and the daemon answers, over local IPC.
+//
+// A reading request is answered at once from the local replica. A changing request is answered
+// when its effect is stable and durable on every synced member; with `wait`, VM orders are
+// answered when the VM has reached the ordered state.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "clusterd/model/message.h"
+
+namespace clusterd {
+
+struct GetStatus {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
+struct GetConfiguration {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
+struct ExplainVm {
+  std::string name;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.name);
+  }
+};
+struct GetHistory {
+  std::uint64_t after_sequence = 0;
+  std::optional<ClusterTime> since;
+  std::string vm;    // empty: all
+  std::string node;  // empty: all
+  bool follow = false;  // go on sending new events as they come (reply.more)
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.after_sequence, s.since, s.vm, s.node, s.follow);
+  }
+};
+struct GetFailovers {
+  std::optional<std::uint64_t> id;  // nullopt: all
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.id);
+  }
+};
+struct InitCluster {
+  std::string name;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.name);
+  }
+};
+struct ApplyConfiguration {
+  ConfigVersion base;
+  Declarations upsert;
+  std::set<std::string> delete_vms;
+  std::set<std::string> delete_nodes;
+  std::set<std::string> delete_fence_devices;
+  bool dry_run = false;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.base, s.upsert, s.delete_vms, s.delete_nodes, s.delete_fence_devices, s.dry_run);
+  }
+};
+struct VmCommand {
+  std::string name;
+  VmOrderKind order = VmOrderKind::start;
+  bool wait = true;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.name, s.order, s.wait);
+  }
+};
+struct NodeCommand {
+  std::string name;
+  NodeOrderKind order = NodeOrderKind::fence;
+  bool force = false;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.name, s.order, s.force);
+  }
+};
+struct RecoverCluster {
+  std::string node;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.node);
+  }
+};
+struct TestFencing {
+  std::string node;  // empty: all
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.node);
+  }
+};
+
+using ControlRequest =
+    std::variant<GetStatus, GetConfiguration, ExplainVm, GetHistory, GetFailovers, InitCluster,
+                 ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing>;
+
+// True for requests that only read; anybody may send those.
+[[nodiscard]] constexpr bool only_reads(const ControlRequest& request) {
+  return request.index() < 5 || request.index() == 10;
+}
+
+// clusterctl's exit codes (contract.md section 3).
+enum class ReplyCode : std::uint8_t { done = 0, refused = 1, usage = 2, unavailable = 3, unknown = 4 };
+constexpr ReplyCode enum_last(ReplyCode) { return ReplyCode::unknown; }
+
+// How an answer is shaped: the state's parts as JSON text, made by the daemon.
+struct ControlReply {
+  ReplyCode code = ReplyCode::done;
+  std::string message;  // for a person: the reason of a refusal, or progress
+  std::string json;     // for reading requests; empty otherwise
+  bool more = false;    // further replies to the same request follow
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.code, s.message, s.json, s.more);
+  }
+};
+
+// Names one request of one connected client until it is answered.
+using ClientId = StrongId<struct ClientIdTag>;
+
+}  // namespace clusterd

@@ -1,0 +1,126 @@
+// Effects: everything a Controller can ask of the world, as values. The driver executes the
+// effects of one step in order, before it hands over the next event.
+#pragma once
+
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "clusterd/model/event.h"
+
+namespace clusterd {
+
+// Sends to the group. Delivery of the own message is the only acknowledgement; what a view
+// change voids is not sent again by the driver: the controller asks anew if it still wants it.
+struct Multicast {
+  Message message;
+};
+
+// Appends the message just delivered to the log on disk, without making it durable.
+struct AppendToLog {};
+
+// Makes all appended entries durable, then answers StoreSynced{upto}. Stands after the
+// AppendToLog and Protect effects that it covers, and before the Ack that tells of it.
+struct SyncLog {
+  LogIndex upto;
+};
+
+// Replaces snapshot and log on disk by the controller's current state, durably, then answers
+// StoreSynced{upto}.
+struct InstallState {
+  LogIndex upto;
+};
+
+// Encodes the controller's state at this very moment and sends it as Snapshot{mark}.
+struct SendSnapshot {
+  std::uint64_t mark = 0;
+};
+
+// Makes libvirt's hook refuse the domain without a grant, for ever and durably (R23).
+struct Protect {
+  VmId vm;
+};
+
+struct DispatchStart {
+  OpId op;
+  VmId vm;
+  std::string name;
+  Generation generation;
+  std::string xml;      // as declared; the hypervisor adds metadata and transience
+  Duration timeout{0};  // after it the outcome is unknown
+};
+
+struct DispatchStop {
+  OpId op;
+  VmId vm;
+  Duration shutdown_timeout{0};  // the guest's time to shut down by itself; 0: destroy at once
+  Duration destroy_timeout{0};
+};
+
+// Takes the start grant back, then looks: after this the start can no longer take effect, so
+// that the answer LookedUp{look} decides (R23).
+struct RevokeAndLook {
+  OpId op;
+  VmId vm;
+  std::uint64_t look = 0;
+};
+
+struct LookUp {
+  VmId vm;
+  std::uint64_t look = 0;
+};
+
+// Every domain of `known`, and every other domain that is protected on this host.
+struct ListDomains {
+  std::uint64_t look = 0;
+  std::set<VmId> known;
+};
+
+struct NamedDevice {
+  std::string name;
+  FenceDevice device;
+};
+
+struct DispatchPower {
+  OpId op;
+  PowerOpKind kind = PowerOpKind::read_power;
+  NodeId target;
+  std::string target_name;
+  std::vector<std::vector<NamedDevice>> levels;
+  std::uint32_t retries = 0;
+};
+
+// Kills the agents of this operation with their process group (R19).
+struct CancelPower {
+  OpId op;
+};
+
+// Asks every device of these levels for its status and reads every secret; changes nothing.
+struct RunFenceTest {
+  ClientId client;
+  std::map<std::string, std::vector<std::vector<NamedDevice>>> nodes;
+};
+
+struct Reply {
+  ClientId client;
+  ControlReply reply;
+};
+
+// Ends the daemon so that its supervisor starts it again with a clean slate.
+struct Exit {
+  int code = 0;
+  std::string reason;
+};
+
+struct Log {
+  std::string line;
+};
+
+using Effect = std::variant<Multicast, AppendToLog, SyncLog, InstallState, SendSnapshot, Protect,
+                            DispatchStart, DispatchStop, RevokeAndLook, LookUp, ListDomains,
+                            DispatchPower, CancelPower, RunFenceTest, Reply, Exit, Log>;
+using Effects = std::vector<Effect>;
+
+}  // namespace clusterd

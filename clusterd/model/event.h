@@ -1,0 +1,160 @@
+// Events: everything that can happen to a node's Controller, as values.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "clusterd/base/digest.h"
+#include "clusterd/model/control.h"
+#include "clusterd/model/message.h"
+
+namespace clusterd {
+
+// One process in the group. Two runs of a daemon on one node differ in `process`.
+struct GroupMember {
+  NodeId node;
+  std::uint32_t process = 0;
+  friend auto operator<=>(const GroupMember&, const GroupMember&) = default;
+};
+
+// What Corosync says of votes; read together with the view, told again when it changes.
+struct QuorumFacts {
+  bool quorate = false;
+  std::map<NodeId, std::uint32_t> votes;    // the whole nodelist
+  std::map<NodeId, std::string> names;      // the whole nodelist
+  std::uint32_t device_votes = 0;           // of a quorum device, currently cast
+  bool wait_for_all = false;                // the flag is on at this node
+  friend bool operator==(const QuorumFacts&, const QuorumFacts&) = default;
+};
+
+// A configuration change of the group, after CPG's and quorum's ring ids agreed.
+struct ViewChanged {
+  std::vector<GroupMember> members;  // ascending; includes this node
+  std::set<NodeId> ring;             // hosts in the ring, with or without a daemon
+  QuorumFacts quorum;
+};
+
+// Quorum flipped, or votes changed, inside the same view.
+struct QuorumChanged {
+  QuorumFacts quorum;
+};
+
+// A message in the group's total order, decoded by the driver. `digest` is of its bytes.
+struct Delivered {
+  GroupMember sender;
+  Message message;
+  Digest digest;
+};
+
+// All inputs that were waiting have been handed over: verdicts about absence may be made (R14).
+struct InputsDrained {};
+
+// The store has made everything appended before the matching Sync effect durable, or failed.
+struct StoreSynced {
+  LogIndex upto;
+  bool ok = false;
+  std::string problem;
+};
+
+// The snapshot that a Mark announced has arrived whole and decoded.
+struct SnapshotArrived {
+  std::uint64_t mark = 0;
+  ClusterState state;
+};
+
+// ---- the hypervisor ------------------------------------------------------------------------
+
+struct DomainObservation {
+  VmId vm;
+  DomainState state = DomainState::absent;
+  bool agent = false;            // the guest agent has answered since the start
+  std::optional<OpId> started_by;  // from the domain's metadata
+};
+
+// Something happened to a domain; the truth is found by a look.
+struct DomainChanged {
+  VmId vm;
+  StopCause cause = StopCause::none;  // set when the event told why the domain stopped
+};
+
+// Answer to a LookUp. nullopt: libvirt did not tell in time; nothing is known.
+struct LookedUp {
+  VmId vm;
+  std::uint64_t look = 0;
+  std::optional<DomainObservation> found;
+};
+
+// Answer to ListDomains: every domain whose UUID is protected, plus running others by request.
+struct DomainsListed {
+  std::uint64_t look = 0;
+  bool ok = false;
+  std::vector<DomainObservation> domains;
+  HostFacts facts;
+};
+
+// A start or stop came to an end in the executor. After `unknown` the executor does nothing more
+// by itself; the controller closes the operation by RevokeAndLook.
+struct VmOperationEnded {
+  OpId op;
+  VmId vm;
+  Outcome outcome = Outcome::unknown;
+  DomainState state = DomainState::absent;
+  std::string detail;
+};
+
+// libvirt's connection came up or went down; when up, everything is listed again.
+struct HypervisorConnection {
+  bool up = false;
+  std::string problem;
+};
+
+// ---- fencing -------------------------------------------------------------------------------
+
+// For a fence: `done` only if every device of one level said off in the final status pass.
+struct PowerOperationEnded {
+  OpId op;
+  NodeId target;
+  Outcome outcome = Outcome::unknown;
+  std::map<std::string, Power> readings;
+  std::vector<std::string> level;
+  std::string detail;
+};
+
+// Answer to a TestFencing request of a local client.
+struct FenceTestEnded {
+  ClientId client;
+  std::string json;
+  bool ok = false;
+};
+
+// ---- clients and the process ---------------------------------------------------------------
+
+struct ClientRequest {
+  ClientId client;
+  ControlRequest request;
+  std::string who;  // "uid 0", for the history
+};
+struct ClientGone {
+  ClientId client;
+};
+
+// SIGTERM: leave cleanly, VMs run on.
+struct StopRequested {};
+
+// A message that did not decode or validate, told so that it is counted and alarmed.
+struct MessageRejected {
+  NodeId sender;
+  std::string reason;
+};
+
+using Event =
+    std::variant<ViewChanged, QuorumChanged, Delivered, InputsDrained, StoreSynced,
+                 SnapshotArrived, DomainChanged, LookedUp, DomainsListed, VmOperationEnded,
+                 HypervisorConnection, PowerOperationEnded, FenceTestEnded, ClientRequest,
+                 ClientGone, StopRequested, MessageRejected>;
+
+}  // namespace clusterd

@@ -1,0 +1,94 @@
+# What ctest knows. Every source file of tests/unit and tests/property is one ctest entry
+# (`unit.engine.placement`), run from one executable by Catch's file filter: good names, and no
+# test discovery at build time. The filter knows a file's name, not its folder: of two files with
+# the same name each entry runs both. Helpers of tests live in tests/support.
+
+function(clusterd_test_entries kind)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${kind}/*.cc)
+  foreach(file ${files})
+    get_filename_component(stem ${file} NAME_WLE)
+    file(RELATIVE_PATH name ${CMAKE_SOURCE_DIR}/tests/${kind} ${file})
+    string(REGEX REPLACE "(_test)?\\.cc$" "" name ${name})
+    string(REPLACE "/" "." name ${name})
+    # A file without a test is a failure, not a silent success.
+    add_test(NAME ${kind}.${name}
+      COMMAND unit_tests --filenames-as-tags --warn NoTests "[#${stem}]")
+    set_tests_properties(${kind}.${name} PROPERTIES LABELS ${kind} TIMEOUT 300)
+  endforeach()
+endfunction()
+
+function(clusterd_unit_tests)
+  find_package(Catch2 2.13 REQUIRED)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS
+    ${CMAKE_SOURCE_DIR}/tests/unit/*.cc
+    ${CMAKE_SOURCE_DIR}/tests/property/*.cc
+    ${CMAKE_SOURCE_DIR}/tests/support/*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(unit_tests ${sources})
+  get_property(layers GLOBAL PROPERTY clusterd_layers)
+  target_link_libraries(unit_tests PRIVATE
+    clusterd_options ${layers} Catch2::Catch2WithMain nlohmann_json::nlohmann_json)
+  target_compile_definitions(unit_tests PRIVATE CLUSTERD_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_precompile_headers(unit_tests PRIVATE <catch2/catch.hpp>)
+  clusterd_test_entries(unit)
+  clusterd_test_entries(property)
+endfunction()
+
+function(clusterd_sim_tests)
+  if(NOT TARGET clusterd-sim)
+    return()
+  endif()
+  add_test(NAME sim.seeds COMMAND clusterd-sim --seed 1 --seeds 20)
+  set_tests_properties(sim.seeds PROPERTIES LABELS sim TIMEOUT 600)
+endfunction()
+
+function(clusterd_tidy_tests)
+  foreach(name layers layers_selftest)
+    set(argument)
+    if(name STREQUAL "layers_selftest")
+      set(argument --selftest)
+    endif()
+    add_test(NAME tidy.${name}
+      COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/tidy/layers.py ${argument}
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(tidy.${name} PROPERTIES LABELS tidy TIMEOUT 120)
+  endforeach()
+endfunction()
+
+# Every executable tests/lab/scenarios/*.py is a test; `# ctest: full` among its first ten lines
+# keeps it for `tests/run --full`.
+function(clusterd_lab_tests)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/lab/scenarios/*.py)
+  foreach(file ${files})
+    execute_process(COMMAND test -x ${file} RESULT_VARIABLE not_executable)
+    if(not_executable)
+      continue()
+    endif()
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file}) # for its label
+    execute_process(COMMAND head -n 10 ${file} OUTPUT_VARIABLE top)
+    set(label lab)
+    if(top MATCHES "# ctest: full")
+      set(label full)
+    endif()
+    get_filename_component(name ${file} NAME_WLE)
+    add_test(NAME lab.${name} COMMAND ${file} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(lab.${name} PROPERTIES
+      LABELS ${label} RUN_SERIAL ON TIMEOUT 300 SKIP_RETURN_CODE 77
+      ENVIRONMENT "CLUSTERD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  endforeach()
+endfunction()
+
+if("unit" IN_LIST CLUSTERD_TESTS)
+  clusterd_unit_tests()
+endif()
+if("sim" IN_LIST CLUSTERD_TESTS)
+  clusterd_sim_tests()
+endif()
+if("tidy" IN_LIST CLUSTERD_TESTS)
+  clusterd_tidy_tests()
+endif()
+if("lab" IN_LIST CLUSTERD_TESTS)
+  clusterd_lab_tests()
+endif()

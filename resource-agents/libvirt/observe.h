@@ -1,0 +1,40 @@
+// Looks at domains: the translation from what libvirt and /proc say to a DomainObservation.
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "clusterd/model/effect.h"
+#include "resource-agents/libvirt/boards.h"
+#include "resource-agents/libvirt/session.h"
+
+namespace clusterd::libvirt {
+
+// nullopt: libvirt said a state that we do not know; nothing may be concluded from it.
+[[nodiscard]] std::optional<DomainState> domain_state(int state, int reason);
+
+struct DomainLook {
+  DomainObservation observation;
+  int domain_id = -1;            // libvirt's number of this start
+  bool agent_connected = false;  // the agent's channel is open
+};
+
+// The truth about one VM, or why it is not known. Absent only if libvirt knows no active domain
+// and no process carries the UUID.
+[[nodiscard]] Result<DomainLook> look_at(Session& session, const AgentBoard& agents, VmId vm);
+
+struct Listing {
+  DomainsListed answer;
+  std::vector<DomainLook> looks;  // of the same domains
+};
+// The active domains among `order.known` and `protected_vms`, and the facts of this host.
+[[nodiscard]] Listing list_domains(Session& session, const AgentBoard& agents,
+                                   const ListDomains& order, const std::set<VmId>& protected_vms);
+
+// Sets the agent's answer time, asks for the guest's clock. The domain's id if it answered.
+[[nodiscard]] Result<int> ping_agent(Session& session, VmId vm, int timeout_seconds);
+
+}  // namespace clusterd::libvirt

@@ -1,0 +1,314 @@
+#include "tests/sim/cluster.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace clusterd::sim {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+SimCluster::SimCluster(SimOptions options)
+    : options_(std::move(options)),
+      env_(options_.seed),
+      network_(env_, options_.network),
+      checkers_(std::make_unique<Checkers>(env_, [this](NodeId id) { return standing(id); })),
+      devices_(env_, [this](NodeId id, bool on) { power(id, on); }) {
+  env_.trace.keep(options_.trace_lines);
+  env_.trace.echo(options_.echo);
+  env_.world.observe(*checkers_);
+  SimNode::Hooks hooks;
+  hooks.applied = [this](SimNode& node) { checkers_->on_applied(node.id(), node.state()); };
+  hooks.exited = [this](SimNode&, int, const std::string&) { checkers_->count_exit(); };
+  hooks.replied = [this](ClientId client, const ControlReply& reply) {
+    env_.trace.say([&] {
+      return "client  " + std::to_string(client.value) + " is answered " +
+             std::to_string(static_cast<int>(reply.code)) + " " + reply.message;
+    });
+    if (!reply.more) replies_[client] = reply;
+  };
+  for (std::uint32_t number = 1; number <= options_.nodes; ++number) {
+    SimHost& host = env_.world.add(NodeId(number), MachineId{env_.uuid()});
+    network_.add(host);
+    devices_.add("bmc-" + name_of(host.id), host.id);
+    nodes_[host.id] = std::make_unique<SimNode>(env_, host, network_, devices_, *checkers_,
+                                                options_.node, hooks);
+  }
+}
+
+SimCluster::~SimCluster() = default;
+
+Standing SimCluster::standing(NodeId id) const {
+  const SimNode& node = *nodes_.at(id);
+  Standing standing;
+  standing.known = node.running();
+  if (!standing.known) return standing;
+  standing.local = node.local();
+  const auto told = network_.told(id);
+  standing.told_quorate = told.quorate;
+  standing.told_for = env_.queue.now() - told.since;
+  return standing;
+}
+
+void SimCluster::power(NodeId id, bool on) {
+  SimNode& target = node(id);
+  env_.trace.say([&] { return "bmc     " + name_of(id) + (on ? " on" : " off"); });
+  if (on) {
+    target.power_on();
+  } else {
+    target.power_off();
+  }
+}
+
+// ---- the operator --------------------------------------------------------------------------
+
+Declarations SimCluster::declarations() const {
+  Declarations all;
+  ClusterSettings settings;
+  settings.name = "sim";
+  settings.startup_wait = Duration(60000);
+  settings.timers.failed_retry = Duration(60000);
+  settings.timers.leave_grace = Duration(60000);
+  settings.timers.restart_backoff_max = Duration(30000);
+  settings.timers.start_after_timeout = Duration(30000);
+  all.cluster = settings;
+  const std::uint32_t workers = options_.nodes - std::min(options_.backups, options_.nodes - 1);
+  for (std::uint32_t number = 1; number <= options_.nodes; ++number) {
+    const std::string name = name_of(NodeId(number));
+    all.fence_devices["bmc-" + name].agent = "fence_sim";
+    all.nodes[name].role = number > workers ? NodeRole::backup : NodeRole::worker;
+    all.nodes[name].fencing = {{"bmc-" + name}};
+  }
+  for (std::uint32_t number = 1; number <= options_.vms; ++number) {
+    const std::string name = name_of(vm_id(number));
+    const std::string xml = "<domain><name>" + name + "</name></domain>";
+    VmDeclaration& vm = all.vms[name];
+    vm.domain.uuid = vm_id(number);
+    vm.domain.xml = digest_of(xml);
+    vm.domain.size = options_.vm_size;
+    vm.policy.shutdown_timeout = Duration(3000);
+    PlacementRules placement;
+    placement.prefer.nodes = {name_of(NodeId((number - 1) % workers + 1))};
+    vm.policy.placement = placement;
+    all.domain_xml[vm.domain.xml] = xml;
+  }
+  if (options_.adjust) options_.adjust(all);
+  return all;
+}
+
+void SimCluster::power_on_all() {
+  for (auto& [id, host] : nodes_) host->power_on();
+}
+
+std::string SimCluster::found() {
+  power_on_all();
+  const auto together = [this] {
+    return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
+      return node.second->running() && node.second->local().in_view &&
+             node.second->local().quorate;
+    });
+  };
+  if (!run_until(together, seconds(120))) return "the nodes did not find each other";
+  run_for(seconds(5));
+  const ControlReply init = ask(NodeId(1), InitCluster{"sim"});
+  if (init.code != ReplyCode::done) return "init: " + init.message;
+  const auto active = [this] { return active_nodes().size() == nodes_.size(); };
+  if (!run_until(active, seconds(30))) return "the founded cluster is not active on every node";
+  ApplyConfiguration apply;
+  apply.base = node(1).state().config.version;
+  apply.upsert = declarations();
+  const ControlReply applied = ask(NodeId(1), apply);
+  if (applied.code != ReplyCode::done) return "apply: " + applied.message;
+  if (!settle(seconds(180))) return "not settled: " + unsettled();
+  return "";
+}
+
+ClientId SimCluster::send(NodeId id, ControlRequest what) {
+  const ClientId client(next_client_++);
+  node(id).request(client, std::move(what));
+  return client;
+}
+
+const ControlReply* SimCluster::reply_to(ClientId client) const {
+  const auto found = replies_.find(client);
+  return found == replies_.end() ? nullptr : &found->second;
+}
+
+ControlReply SimCluster::ask(NodeId id, ControlRequest what, SimTime limit) {
+  const ClientId client = send(id, std::move(what));
+  run_until([&] { return reply_to(client) != nullptr; }, limit);
+  if (const ControlReply* reply = reply_to(client)) return *reply;
+  return ControlReply{ReplyCode::unknown, "no answer in time", "", false};
+}
+
+// ---- time ----------------------------------------------------------------------------------
+
+void SimCluster::run_for(SimTime span) {
+  const SimTime limit = env_.queue.now() + span;
+  while (!violated() && env_.queue.step(limit)) {
+  }
+  if (!violated()) env_.queue.advance_to(limit);
+}
+
+bool SimCluster::run_until(const std::function<bool()>& what, SimTime limit) {
+  const SimTime end = env_.queue.now() + limit;
+  while (!violated()) {
+    if (what()) return true;
+    if (env_.queue.now() >= end) return false;
+    run_for(std::min(SimTime(milliseconds(20)), end - env_.queue.now()));
+  }
+  return false;
+}
+
+bool SimCluster::settle(SimTime limit) {
+  const SimTime end = env_.queue.now() + limit;
+  while (!violated() && env_.queue.now() < end) {
+    if (unsettled().empty()) return true;
+    run_for(milliseconds(250));
+  }
+  return !violated() && unsettled().empty();
+}
+
+// ---- faults --------------------------------------------------------------------------------
+
+SimDevice& SimCluster::device(std::uint32_t number) {
+  return devices_.device("bmc-" + name_of(NodeId(number)));
+}
+
+void SimCluster::pull_cord(std::uint32_t number) {
+  device(number).answers = false;
+  node(number).power_off();
+}
+
+void SimCluster::plug_cord(std::uint32_t number) { device(number).answers = true; }
+
+void SimCluster::partition(const std::vector<std::vector<std::uint32_t>>& sides) {
+  std::map<NodeId, int> of;
+  int side = 0;
+  for (const auto& members : sides) {
+    ++side;
+    for (const std::uint32_t number : members) of[NodeId(number)] = side;
+  }
+  env_.trace.say([&] {
+    std::string line = "net     partition";
+    for (const auto& [id, number] : of) line += " " + name_of(id) + ":" + std::to_string(number);
+    return line;
+  });
+  network_.partition(of);
+}
+
+// ---- the truth -----------------------------------------------------------------------------
+
+std::vector<std::uint32_t> SimCluster::vms_of(std::uint32_t number) const {
+  std::vector<std::uint32_t> found;
+  for (std::uint32_t vm = 1; vm <= options_.vms; ++vm) {
+    if (env_.world.hosts().at(NodeId(number)).active(vm_id(vm))) found.push_back(vm);
+  }
+  return found;
+}
+
+bool SimCluster::all_run() const {
+  for (std::uint32_t vm = 1; vm <= options_.vms; ++vm) {
+    if (active_on(vm).size() != 1) return false;
+  }
+  return true;
+}
+
+std::vector<NodeId> SimCluster::active_nodes() const {
+  std::vector<NodeId> found;
+  for (const auto& [id, node] : nodes_) {
+    if (!node->responsive()) continue;
+    const LocalView local = node->local();
+    const bool established = node->state().view.authority == Authority::established;
+    if (local.active && local.quorate && established) found.push_back(id);
+  }
+  return found;
+}
+
+const SimNode* SimCluster::authority() const {
+  const SimNode* best = nullptr;
+  for (const NodeId id : active_nodes()) {
+    const SimNode* node = nodes_.at(id).get();
+    if (best == nullptr || best->state().position.index < node->state().position.index) {
+      best = node;
+    }
+  }
+  return best;
+}
+
+std::string SimCluster::unsettled() const {
+  for (const auto& [id, node] : nodes_) {
+    if (!node->host().powered) return name_of(id) + " is off";
+    if (!node->responsive()) return name_of(id) + " does not respond";
+    const LocalView local = node->local();
+    if (!local.active || !local.quorate) return name_of(id) + " is not active: " + local.waiting;
+  }
+  const SimNode* best = authority();
+  if (best == nullptr) return "nobody has authority";
+  const ClusterState& state = best->state();
+  for (const auto& [id, node] : nodes_) {
+    const auto member = state.view.members.find(id);
+    if (member == state.view.members.end()) return name_of(id) + " is no member";
+    if (member->second.phase != MemberPhase::synced) return name_of(id) + " is not synced";
+    if (node->state().position.chain != state.position.chain) return name_of(id) + " lags";
+  }
+  for (const auto& [id, node] : state.nodes) {
+    if (node.loss) return name_of(id) + " counts as lost";
+    if (node.power) return "an operation on the power of " + name_of(id) + " is open";
+  }
+  if (!state.accepted) return "an operator must accept the state";
+  for (const auto& [id, vm] : state.vms) {
+    if (vm.operation) return name_of(id) + " has an open operation";
+    const bool wanted = vm.ordered.value_or(vm.declared) == DesiredState::running &&
+                        !vm.guest_off && !vm.tombstone;
+    const std::size_t copies = env_.world.active_on(id).size();
+    if (wanted && copies == 0) return name_of(id) + " does not run: " + vm.failures.reason;
+    const bool unwanted = vm.ordered.value_or(vm.declared) == DesiredState::stopped ||
+                          vm.tombstone;
+    if (unwanted && copies != 0) return name_of(id) + " runs";
+    if (copies != vm.holders.size()) return name_of(id) + " is not where the state says";
+  }
+  return "";
+}
+
+std::string SimCluster::trace() const {
+  std::string text;
+  for (const std::string& line : env_.trace.lines()) text += line + "\n";
+  return text;
+}
+
+std::string SimCluster::describe() const {
+  std::string text;
+  for (const auto& [id, node] : nodes_) {
+    text += name_of(id) + ": ";
+    if (!node->host().powered) {
+      text += "off\n";
+      continue;
+    }
+    if (!node->running()) {
+      text += "no daemon\n";
+      continue;
+    }
+    const LocalView local = node->local();
+    const Position& at = node->state().position;
+    text += std::string(node->responsive() ? "" : "frozen, ") +
+            (local.quorate ? "quorate, " : "not quorate, ") + (local.active ? "active" : "idle") +
+            (local.coordinator ? ", coordinator" : "") + ", at " +
+            std::to_string(at.epoch.value) + "." + std::to_string(at.index.value) +
+            (local.waiting.empty() ? "" : ", " + local.waiting) + "\n";
+  }
+  const SimNode* best = authority();
+  if (best == nullptr) return text + "nobody has authority\n";
+  for (const auto& [id, vm] : best->state().vms) {
+    text += name_of(id) + ":";
+    for (const auto& [host, sighting] : vm.holders) text += " held by " + name_of(host.node);
+    for (const NodeId on : env_.world.active_on(id)) text += " active on " + name_of(on);
+    if (vm.operation) text += " operation " + vm.operation->id.str();
+    if (!vm.failures.reason.empty()) text += " (" + vm.failures.reason + ")";
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace clusterd::sim

@@ -1,0 +1,107 @@
+// SimCluster: a whole cluster in one process: real drivers and controllers on simulated hosts.
+// The scenario tests, the nemesis and clusterd-sim drive it; the checkers watch it all the time.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/checkers.h"
+#include "tests/sim/node.h"
+
+namespace clusterd::sim {
+
+struct SimOptions {
+  std::uint64_t seed = 1;
+  std::uint32_t nodes = 4;
+  std::uint32_t backups = 1;  // the last ones
+  std::uint32_t vms = 9;      // spread over the workers by preference
+  Resources vm_size{4ULL << 30, 2};
+  SimNodeOptions node;
+  SimNetworkOptions network;
+  std::size_t trace_lines = 0;
+  bool echo = false;
+  // May change the declarations before they are applied.
+  std::function<void(Declarations&)> adjust;
+};
+
+class SimCluster {
+ public:
+  explicit SimCluster(SimOptions options);
+  ~SimCluster();
+
+  // ---- the operator ----
+  // Powers everything on, founds the cluster and applies the declarations; waits until every VM
+  // runs. Empty, or what did not work.
+  [[nodiscard]] std::string found();
+  // Sends a request to the daemon on a node and waits for its final reply.
+  ControlReply ask(NodeId node, ControlRequest what, SimTime limit = std::chrono::seconds(120));
+  // The same without waiting.
+  ClientId send(NodeId node, ControlRequest what);
+  [[nodiscard]] const ControlReply* reply_to(ClientId client) const;
+  [[nodiscard]] Declarations declarations() const;
+
+  // ---- time ----
+  // Each stops at the first violation.
+  void run_for(SimTime span);
+  // True if it came true in time.
+  bool run_until(const std::function<bool()>& what, SimTime limit);
+  [[nodiscard]] SimTime now() const { return env_.queue.now(); }
+
+  // ---- faults ----
+  SimNode& node(std::uint32_t number) { return *nodes_.at(NodeId(number)); }
+  SimNode& node(NodeId id) { return *nodes_.at(id); }
+  SimNetwork& network() { return network_; }
+  SimDevice& device(std::uint32_t number);  // the BMC of node `number`
+  void power_cut(std::uint32_t number) { node(number).power_off(); }
+  void pull_cord(std::uint32_t number);     // the BMC dies with its host
+  void plug_cord(std::uint32_t number);     // ... and answers again; the host stays off
+  // {{1, 2}, {3, 4}}: who hears whom; who is not mentioned is alone with the others like it.
+  void partition(const std::vector<std::vector<std::uint32_t>>& sides);
+  void heal() { network_.heal(); }
+
+  // ---- the truth ----
+  [[nodiscard]] std::vector<NodeId> active_on(std::uint32_t vm) const {
+    return env_.world.active_on(vm_id(vm));
+  }
+  // VMs that are active on this node.
+  [[nodiscard]] std::vector<std::uint32_t> vms_of(std::uint32_t number) const;
+  [[nodiscard]] bool all_run() const;
+  // Empty, or what stands between this cluster and everything being as it should (L1).
+  [[nodiscard]] std::string unsettled() const;
+  bool settle(SimTime limit);
+  // Nodes whose daemon is active in an established view, ascending.
+  [[nodiscard]] std::vector<NodeId> active_nodes() const;
+  // A node with an active daemon whose state is the newest; none: nullptr.
+  [[nodiscard]] const SimNode* authority() const;
+
+  [[nodiscard]] const Checkers& checkers() const { return *checkers_; }
+  Checkers& checkers() { return *checkers_; }
+  [[nodiscard]] bool violated() const { return checkers_->violation().has_value(); }
+  SimEnv& env() { return env_; }
+  [[nodiscard]] const SimOptions& options() const { return options_; }
+  [[nodiscard]] std::string trace() const;
+
+  // Every VM the declarations have, and what should be known of nodes, as the engine's words:
+  // "vm3: reason". For failing tests.
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  [[nodiscard]] Standing standing(NodeId node) const;
+  void power(NodeId node, bool on);
+  void power_on_all();
+
+  SimOptions options_;
+  SimEnv env_;
+  SimNetwork network_;
+  std::unique_ptr<Checkers> checkers_;
+  SimDevices devices_;
+  std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
+  std::map<ClientId, ControlReply> replies_;  // final ones
+  std::uint64_t next_client_ = 1;
+};
+
+}  // namespace clusterd::sim

@@ -1,0 +1,94 @@
+// SimFencer: fence agents on one host, and the power devices they talk to.
+//
+// A device really switches its host. A call may be slow, stay unanswered (the agent ends in
+// `unknown`, and what it asked for may happen late), or find the device dead with its host.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "clusterd/ports/fencer.h"
+#include "clusterd/ports/sink.h"
+#include "tests/sim/hypervisor.h"
+#include "tests/sim/world.h"
+
+namespace clusterd::sim {
+
+struct SimDevice {
+  NodeId target;
+  bool answers = true;        // on the network, and alive
+  bool acts_late = false;     // while it does not answer: what was asked happens afterwards
+  bool says_off = false;      // it lies
+  SimTime latency{std::chrono::milliseconds(150)};
+};
+
+// All devices, by name, and what switches hosts.
+class SimDevices {
+ public:
+  using Switch = std::function<void(NodeId, bool on)>;
+
+  SimDevices(SimEnv& env, Switch power) : env_(env), power_(std::move(power)) {}
+
+  SimDevice& add(const std::string& name, NodeId target) {
+    SimDevice& device = devices_[name];
+    device.target = target;
+    return device;
+  }
+  [[nodiscard]] SimDevice& device(const std::string& name) { return devices_.at(name); }
+  [[nodiscard]] bool knows(const std::string& name) const { return devices_.count(name) != 0; }
+  // Asks for off or on; false: no answer, but it may happen all the same, later.
+  [[nodiscard]] bool operate(const std::string& name, bool on);
+  [[nodiscard]] Power read(const std::string& name) const;
+
+ private:
+  SimEnv& env_;
+  Switch power_;
+  std::map<std::string, SimDevice> devices_;
+};
+
+class SimFencer final : public Fencer {
+ public:
+  using Post = std::function<void(Event)>;
+
+  SimFencer(SimEnv& env, SimHost& host, SimDevices& devices, DispatchObserver& observer)
+      : env_(env), host_(host), devices_(devices), observer_(observer) {}
+
+  void connect(Post post);
+  // The daemon died; its agents die with it.
+  void disconnect();
+
+  void operate(const DispatchPower& order) override;
+  void cancel(OpId op) override;
+  void test(const RunFenceTest& order) override;
+
+ private:
+  struct Run {
+    DispatchPower order;
+    std::size_t level = 0;
+    std::size_t device = 0;
+    bool status_pass = false;
+    std::uint32_t attempt = 0;
+    bool over = false;
+    std::map<std::string, Power> readings;
+    std::string problem;
+  };
+  using RunPtr = std::shared_ptr<Run>;
+
+  void next(const RunPtr& run);
+  void call(const RunPtr& run, const NamedDevice& device);
+  void acted(const RunPtr& run, const NamedDevice& device);
+  void level_failed(const RunPtr& run);
+  void level_read(const RunPtr& run);
+  void end(const RunPtr& run, Outcome outcome, std::vector<std::string> level);
+
+  SimEnv& env_;
+  SimHost& host_;
+  SimDevices& devices_;
+  DispatchObserver& observer_;
+  Post post_;
+  std::map<OpId, RunPtr> runs_;
+};
+
+}  // namespace clusterd::sim

@@ -1,0 +1,36 @@
+// One run of the simulator: found a cluster, let it suffer for a while, then stop the faults: it
+// must converge, and then stay calm. Everything follows from the seed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tests/sim/checkers.h"
+
+namespace clusterd::sim {
+
+struct RunOptions {
+  std::uint64_t seed = 1;
+  std::uint32_t nodes = 0;  // 0: drawn from the seed
+  std::uint32_t vms = 0;    // 0: drawn from the seed
+  SimTime duration{std::chrono::minutes(10)};
+  bool faults = true;
+  std::size_t trace_lines = 0;
+  bool echo = false;
+};
+
+struct RunResult {
+  std::optional<Violation> violation;
+  bool liveness = false;   // the violation is one of L1-L3
+  SimTime simulated{0};
+  std::uint64_t steps = 0;     // of the event queue
+  std::uint64_t trace_hash = 0;  // equal for equal runs
+  std::string faults;          // the kinds that this seed drew
+  std::string trace;           // if lines were asked for
+  std::string situation;       // of a violation: every node and VM
+};
+
+[[nodiscard]] RunResult run_seed(const RunOptions& options);
+
+}  // namespace clusterd::sim

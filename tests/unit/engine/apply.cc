@@ -1,0 +1,343 @@
+// The guards that stand in apply: whatever is planned, these hold (S1, S2, S4, S6).
+#include <catch2/catch.hpp>
+
+#include "clusterd/engine/apply.h"
+#include "tests/support/cluster_builder.h"
+
+using namespace clusterd;
+using clusterd::test::ClusterBuilder;
+
+namespace {
+
+// Speaks as the present daemon of a node.
+Applied say(ClusterState& state, NodeId from, Body body) {
+  const auto member = state.view.members.find(from);
+  Message message;
+  message.epoch = state.position.epoch;
+  message.incarnation = member == state.view.members.end() ? Incarnation(99)
+                                                            : member->second.incarnation;
+  message.stamp = state.time + Duration(10);
+  message.body = std::move(body);
+  return apply(state, {from, message, Digest(1)});
+}
+
+constexpr NodeId n1{1};
+constexpr NodeId n2{2};
+constexpr NodeId n3{3};
+
+Host host_of(const ClusterState& state, NodeId id) { return {id, state.nodes.at(id).boot}; }
+
+StartVm start(const ClusterState& state, VmId vm, NodeId on) {
+  return {vm, state.vms.at(vm).generation, host_of(state, on), Cause::desired};
+}
+
+struct Lab {
+  ClusterBuilder builder;
+  ClusterState state;
+  VmId web;
+
+  explicit Lab(const std::string& on = "") {
+    builder.node("n1").node("n2").node("n3");
+    builder.vm("web", {.on = on});
+    for (const char* name : {"n1", "n2", "n3"}) {
+      FenceDevice device;
+      device.agent = "fence_test";
+      builder.state().config.fence_devices[std::string("bmc-") + name] = device;
+      builder.node_declaration(name).fencing = {{std::string("bmc-") + name}};
+    }
+    state = builder.build();
+    web = state.vms.begin()->first;
+  }
+  // n1 leaves the ring: the survivors install the next view.
+  void lose_n1() {
+    Activate activate;
+    activate.previous = state.position.epoch;
+    activate.members = state.view.members;
+    activate.members.erase(n1);
+    activate.votes = state.view.votes;
+    activate.trusted = true;
+    activate.ring = state.time;
+    for (const auto& [id, node] : state.nodes) activate.names[id] = node.name;
+    REQUIRE(say(state, n2, activate).refusal.empty());
+  }
+  OpId fence_n1() {
+    REQUIRE(say(state, n2, OperatePower{PowerOpKind::fence, host_of(state, n1), n2})
+                .refusal.empty());
+    return state.nodes.at(n1).power->id;
+  }
+  void calibrate(Power reading) {
+    state.nodes.at(n1).calibration["bmc-n1"] = {state.nodes.at(n1).boot, reading, state.time, ""};
+  }
+};
+
+PowerClosed off(OpId op) {
+  return {op, n1, Outcome::done, {{"bmc-n1", Power::off}}, {"bmc-n1"}, ""};
+}
+
+}  // namespace
+
+TEST_CASE("apply: a VM that another host may run is not started") {
+  Lab lab("n2");
+  const Applied applied = say(lab.state, n1, start(lab.state, lab.web, n1));
+  CHECK(applied.refusal.find("n2 may still run it") != std::string::npos);
+  CHECK(lab.state.vms.at(lab.web).holders.size() == 1);
+}
+
+TEST_CASE("apply: of two coordinators with the same plan only the first one's start counts") {
+  Lab lab;
+  const StartVm first = start(lab.state, lab.web, n1);
+  const StartVm second = start(lab.state, lab.web, n2);
+  CHECK(say(lab.state, n1, first).refusal.empty());
+  CHECK_FALSE(say(lab.state, n2, second).refusal.empty());
+  const VmState& vm = lab.state.vms.at(lab.web);
+  CHECK(vm.holders.contains(host_of(lab.state, n1)));
+  CHECK(vm.holders.size() == 1);
+}
+
+TEST_CASE("apply: an intent of another epoch does nothing but moves the position") {
+  Lab lab;
+  Message message;
+  message.epoch = Epoch(lab.state.position.epoch.value + 1);
+  message.incarnation = lab.state.view.members.at(n1).incarnation;
+  message.body = start(lab.state, lab.web, n1);
+  const LogIndex before = lab.state.position.index;
+  CHECK_FALSE(apply(lab.state, {n1, message, Digest(1)}).refusal.empty());
+  CHECK(lab.state.position.index == before.next());
+  CHECK(lab.state.vms.at(lab.web).holders.empty());
+}
+
+TEST_CASE("apply: an absence seen before the last intent does not release a holder") {
+  Lab lab;
+  const Generation old = lab.state.vms.at(lab.web).generation;
+  REQUIRE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  const OpId op = lab.state.vms.at(lab.web).operation->id;
+  REQUIRE(say(lab.state, n1, VmClosed{op, lab.web, Outcome::done, DomainState::running, ""})
+              .refusal.empty());
+  CHECK_FALSE(say(lab.state, n1, Report{lab.web, old, DomainState::absent, StopCause::none, false})
+                  .refusal.empty());
+  CHECK(lab.state.vms.at(lab.web).holders.size() == 1);
+
+  const Generation now = lab.state.vms.at(lab.web).generation;
+  CHECK(say(lab.state, n1, Report{lab.web, now, DomainState::absent, StopCause::failed, false})
+            .refusal.empty());
+  CHECK(lab.state.vms.at(lab.web).holders.empty());
+}
+
+TEST_CASE("apply: an unknown start keeps its holder until it is closed") {
+  Lab lab;
+  REQUIRE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  const OpId op = lab.state.vms.at(lab.web).operation->id;
+  CHECK(say(lab.state, n1, VmClosed{op, lab.web, Outcome::unknown, DomainState::absent, "hangs"})
+            .refusal.empty());
+  const VmState& vm = lab.state.vms.at(lab.web);
+  CHECK(vm.holders.size() == 1);
+  REQUIRE(vm.operation);
+  CHECK(vm.operation->unknown);
+  CHECK_FALSE(say(lab.state, n2, start(lab.state, lab.web, n2)).refusal.empty());
+}
+
+TEST_CASE("apply: a calibrated device that says off proves the lost boot dead and frees its VMs") {
+  Lab lab("n1");
+  lab.calibrate(Power::on);
+  lab.lose_n1();
+  CHECK(lab.state.nodes.at(n1).loss);
+  CHECK_FALSE(say(lab.state, n2, start(lab.state, lab.web, n2)).refusal.empty());
+  const OpId op = lab.fence_n1();
+  CHECK(say(lab.state, n2, off(op)).refusal.empty());
+  CHECK(lab.state.nodes.at(n1).dead.contains(lab.state.nodes.at(n1).boot));
+  CHECK(lab.state.vms.at(lab.web).holders.empty());
+  CHECK(lab.state.durable_floor == lab.state.position.index);
+  CHECK(say(lab.state, n2, start(lab.state, lab.web, n2)).refusal.empty());
+  CHECK(lab.state.failovers.size() == 1);
+}
+
+TEST_CASE("apply: off from a device that never said on for this boot is no proof") {
+  Lab lab("n1");
+  const Power reading = GENERATE(Power::off, Power::unknown);
+  lab.calibrate(reading);
+  lab.lose_n1();
+  CHECK(say(lab.state, n2, off(lab.fence_n1())).refusal.empty());
+  CHECK(lab.state.nodes.at(n1).dead.empty());
+  CHECK(lab.state.nodes.at(n1).loss->last_failure.find("no proof") != std::string::npos);
+  CHECK(lab.state.vms.at(lab.web).holders.size() == 1);
+}
+
+TEST_CASE("apply: a fence that timed out is never a death") {
+  Lab lab("n1");
+  lab.calibrate(Power::on);
+  lab.lose_n1();
+  PowerClosed closed = off(lab.fence_n1());
+  closed.outcome = Outcome::unknown;
+  CHECK(say(lab.state, n2, closed).refusal.empty());
+  CHECK(lab.state.nodes.at(n1).dead.empty());
+  CHECK(lab.state.nodes.at(n1).loss->attempts == 1);
+  CHECK(lab.state.nodes.at(n1).loss->next_attempt > lab.state.time);
+}
+
+TEST_CASE("apply: the return of a boot cancels its fence, and a late answer proves nothing") {
+  Lab lab("n1");
+  lab.calibrate(Power::on);
+  const std::map<NodeId, Member> all = lab.state.view.members;
+  lab.lose_n1();
+  const OpId op = lab.fence_n1();
+  Activate back;
+  back.previous = lab.state.position.epoch;
+  back.members = all;
+  back.votes = lab.state.view.votes;
+  back.trusted = true;
+  REQUIRE(say(lab.state, n2, back).refusal.empty());
+  CHECK_FALSE(lab.state.nodes.at(n1).power);
+  CHECK_FALSE(lab.state.nodes.at(n1).loss);
+  CHECK(lab.state.nodes.at(n1).settle_until > lab.state.time);
+  CHECK_FALSE(say(lab.state, n2, off(op)).refusal.empty());
+  CHECK(lab.state.nodes.at(n1).dead.empty());
+  CHECK(lab.state.vms.at(lab.web).holders.contains(host_of(lab.state, n1)));
+}
+
+TEST_CASE("apply: a new boot of the same machine proves the old one dead") {
+  Lab lab("n1");
+  std::map<NodeId, Member> members = lab.state.view.members;
+  members.at(n1).boot.uuid = test::numbered_uuid(9, 9);
+  members.at(n1).incarnation = Incarnation(77);
+  const Host old = host_of(lab.state, n1);
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members = members;
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  SECTION("the same machine") {
+    REQUIRE(say(lab.state, n2, activate).refusal.empty());
+    CHECK(lab.state.nodes.at(n1).dead.contains(old.boot));
+    CHECK(lab.state.vms.at(lab.web).holders.empty());
+  }
+  SECTION("another machine under the same node id proves nothing and stays out") {
+    activate.members.at(n1).machine.uuid = test::numbered_uuid(9, 10);
+    REQUIRE(say(lab.state, n2, activate).refusal.empty());
+    CHECK(lab.state.nodes.at(n1).dead.empty());
+    CHECK(lab.state.vms.at(lab.web).holders.contains(old));
+    CHECK(lab.state.view.members.at(n1).phase == MemberPhase::joining);
+  }
+}
+
+TEST_CASE("apply: a host whose daemon is gone but which is in the ring is not lost") {
+  Lab lab("n1");
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members = lab.state.view.members;
+  activate.members.erase(n1);
+  activate.ring_only = {n1};
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  REQUIRE(say(lab.state, n2, activate).refusal.empty());
+  CHECK_FALSE(lab.state.nodes.at(n1).loss);
+  CHECK_FALSE(say(lab.state, n2, OperatePower{PowerOpKind::fence, host_of(lab.state, n1), n2})
+                  .refusal.empty());
+}
+
+TEST_CASE("apply: confirm-dead is refused for a member and against a device that says on") {
+  Lab lab("n1");
+  OrderNode order{host_of(lab.state, n1), NodeOrderKind::confirm_dead, false, 1};
+  CHECK_FALSE(say(lab.state, n2, order).refusal.empty());
+  lab.lose_n1();
+  lab.state.nodes.at(n1).loss->last_reading = Power::on;
+  CHECK_FALSE(say(lab.state, n2, order).refusal.empty());
+  order.force = true;
+  CHECK(say(lab.state, n2, order).refusal.empty());
+  CHECK(lab.state.vms.at(lab.web).holders.empty());
+}
+
+TEST_CASE("apply: a guest that shut itself down stays off, one that crashed is wanted back") {
+  Lab lab("n1");
+  const Generation now = lab.state.vms.at(lab.web).generation;
+  SECTION("shut down from inside") {
+    say(lab.state, n1, Report{lab.web, now, DomainState::absent, StopCause::guest_shutdown, false});
+    CHECK(lab.state.vms.at(lab.web).guest_off);
+    CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  }
+  SECTION("crashed: restarted in place at once, then later, then elsewhere, then given up") {
+    VmState& vm = lab.state.vms.at(lab.web);
+    const auto crash = [&] {
+      vm.holders[host_of(lab.state, n1)] = {DomainState::running, false, lab.state.time};
+      say(lab.state, n1,
+          Report{lab.web, vm.generation, DomainState::absent, StopCause::failed, false});
+    };
+    crash();
+    CHECK(vm.next_cause == Cause::restart_in_place);
+    CHECK(vm.failures.next_try <= lab.state.time);
+    crash();
+    CHECK(vm.failures.next_try > lab.state.time);
+    crash();
+    crash();
+    CHECK(vm.next_cause == Cause::relocation);
+    CHECK(vm.failures.avoid_until.contains(n1));
+    for (int i = 0; i < 4; ++i) crash();
+    CHECK(vm.failures.given_up);
+  }
+}
+
+TEST_CASE("apply: a view without a majority may not start, and gets its right by proofs") {
+  Lab lab("n2");
+  lab.state.view.wait_for_all = true;
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members[n1] = lab.state.view.members.at(n1);
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  const bool wait_for_all = GENERATE(true, false);
+  activate.wait_for_all = wait_for_all;
+  REQUIRE(say(lab.state, n1, activate).refusal.empty());
+  CHECK(lab.state.view.authority == Authority::restricted);
+  for (const NodeId id : {n2, n3}) {
+    say(lab.state, n1, OrderNode{host_of(lab.state, id), NodeOrderKind::confirm_dead, false, 1});
+  }
+  CHECK((lab.state.view.authority == Authority::established) == wait_for_all);
+  CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty() == wait_for_all);
+}
+
+TEST_CASE("apply: an untrusted state starts nothing before an operator accepted it") {
+  Lab lab;
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members = lab.state.view.members;
+  activate.votes = lab.state.view.votes;
+  activate.trusted = false;
+  REQUIRE(say(lab.state, n1, activate).refusal.empty());
+  CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  activate.previous = lab.state.position.epoch;
+  activate.trusted = true;
+  REQUIRE(say(lab.state, n1, activate).refusal.empty());
+  CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  CHECK(say(lab.state, n1, AcceptState{n1, 1}).refusal.empty());
+  CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+}
+
+TEST_CASE("apply: replicated time never goes back and never far ahead") {
+  Lab lab;
+  const ClusterTime before = lab.state.time;
+  Message message;
+  message.epoch = lab.state.position.epoch;
+  message.incarnation = lab.state.view.members.at(n1).incarnation;
+  message.body = Advance{};
+  message.stamp = ClusterTime{0};
+  apply(lab.state, {n1, message, Digest(1)});
+  CHECK(lab.state.time == before);
+  message.stamp = before + Duration(86400000);
+  apply(lab.state, {n1, message, Digest(1)});
+  CHECK(lab.state.time == before + Duration(60000));
+}
+
+TEST_CASE("apply: equal histories give equal states, different ones different chains") {
+  Lab a("n1");
+  Lab b("n1");
+  CHECK(a.state == b.state);
+  say(a.state, n1, Advance{});
+  say(b.state, n1, Advance{});
+  CHECK(a.state == b.state);
+  Message message;
+  message.epoch = a.state.position.epoch;
+  message.body = Advance{};
+  apply(a.state, {n1, message, Digest(1)});
+  apply(b.state, {n1, message, Digest(2)});
+  CHECK(a.state.position.index == b.state.position.index);
+  CHECK(a.state.position.chain != b.state.position.chain);
+}
