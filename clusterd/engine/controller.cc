@@ -1,6 +1,5 @@
 #include "clusterd/engine/controller.h"
 
-
 #include <algorithm>
 
 #include "clusterd/base/assert.h"
@@ -90,10 +89,10 @@ void Controller::Impl::on(const InputsDrained&) {
   judge();
   take_inventory();
   report();
+  cancel_stale();
   close_operations();
   look_after_unknown();
   dispatch();
-  cancel_stale();
   plan();
   keep_time();
   answer_clients();

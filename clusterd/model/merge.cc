@@ -1,5 +1,24 @@
 #include "clusterd/model/merge.h"
-namespace clusterd { Configuration merge(const Configuration& c, const Declarations& d) {
- Configuration n=c; if(d.cluster) n.cluster=*d.cluster;
- for(auto&[k,v]:d.fence_devices) n.fence_devices[k]=v; for(auto&[k,v]:d.nodes) n.nodes[k]=v;
- for(auto&[k,v]:d.profiles) n.profiles[k]=v; for(auto&[k,v]:d.vms) n.vms[k]=v; for(auto&[k,v]:d.domain_xml) n.domain_xml[k]=v; return n; } }
+
+namespace clusterd {
+namespace {
+
+template <class Map>
+void overlay(Map& stored, const Map& mentioned) {
+  for (const auto& [key, value] : mentioned) stored[key] = value;
+}
+
+}  // namespace
+
+Configuration merge(const Configuration& stored, const Declarations& mentioned) {
+  Configuration merged = stored;
+  if (mentioned.cluster) merged.cluster = *mentioned.cluster;
+  overlay(merged.fence_devices, mentioned.fence_devices);
+  overlay(merged.nodes, mentioned.nodes);
+  overlay(merged.profiles, mentioned.profiles);
+  overlay(merged.vms, mentioned.vms);
+  overlay(merged.domain_xml, mentioned.domain_xml);
+  return merged;
+}
+
+}  // namespace clusterd

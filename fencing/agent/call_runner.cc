@@ -176,8 +176,8 @@ void CallRunner::spawn(CallId id, Call& call, Clock::time_point now) {
     ended_.push_back({id, {NotStarted{process.error().message}, "", Duration(0)}});
     return;
   }
-  call.state = Running{std::move(process).value(), std::move(ready.secrets), now,
-                       now + order.device.device.timeout};
+  call.state.emplace<Running>(Running{std::move(process).value(), std::move(ready.secrets), now,
+                                      now + order.device.device.timeout});
 }
 
 // An agent that has ended is heard before its deadline is looked at: a worker that was held up

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
@@ -113,7 +114,7 @@ class CallRunner {
   CallId next_id_ = 1;
   std::map<CallId, Call> calls_;
   std::vector<Ended> ended_;           // results that report() has still to tell
-  std::vector<AgentProcess> dying_;    // killed, not yet reaped
+  std::list<AgentProcess> dying_;      // killed, not yet reaped
 };
 
 }  // namespace clusterd

@@ -13,13 +13,22 @@ load() {
   while read -r module; do insmod "$module" 2>/dev/null; done < "$1"
 }
 
+# The port's name comes from the host by message, after the module is loaded.
+start_agent() {
+  while :; do
+    for entry in /sys/class/virtio-ports/*; do
+      name=
+      [ -e "$entry/name" ] && read -r name < "$entry/name"
+      if [ "$name" = org.qemu.guest_agent.0 ]; then
+        exec qemu-ga -m virtio-serial -p "/dev/${entry##*/}" -t /run < /dev/null
+      fi
+    done
+    sleep 0.05
+  done
+}
+
 load /modules/agent
-port=
-for entry in /sys/class/virtio-ports/*; do
-  read -r name < "$entry/name" 2>/dev/null
-  [ "$name" = org.qemu.guest_agent.0 ] && port=/dev/${entry##*/}
-done
-[ -n "$port" ] && qemu-ga -m virtio-serial -p "$port" -t /run < /dev/null > /dev/console 2>&1 &
+start_agent > /dev/console 2>&1 &
 
 load /modules/other
 acpid -d < /dev/null > /dev/null 2>&1 &

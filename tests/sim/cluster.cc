@@ -115,6 +115,8 @@ std::string SimCluster::found() {
   if (init.code != ReplyCode::done) return "init: " + init.message;
   const auto active = [this] { return active_nodes().size() == nodes_.size(); };
   if (!run_until(active, seconds(30))) return "the founded cluster is not active on every node";
+  // Every host tells what it has before anything is placed, or preferences meet empty nodes.
+  run_for(seconds(3));
   ApplyConfiguration apply;
   apply.base = node(1).state().config.version;
   apply.upsert = declarations();

@@ -273,6 +273,8 @@ void Nemesis::quiet() {
     node.thaw_daemon();
     node.power_on();
     node.start_daemon();
+    // A daemon that was asked to stop while its host was frozen stops only now.
+    cluster_.env().queue.after(seconds(20), [&node] { node.start_daemon(); });
   }
 }
 
