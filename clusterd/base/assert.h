@@ -11,5 +11,6 @@ namespace clusterd {
 
 }  // namespace clusterd
 
-#define CLUSTERD_ASSERT(condition) \
-  ((condition) ? static_cast<void>(0) : ::clusterd::assertion_failed(#condition, __FILE__, __LINE__))
+#define CLUSTERD_ASSERT(condition)    \
+  ((condition) ? static_cast<void>(0) \
+               : ::clusterd::assertion_failed(#condition, __FILE__, __LINE__))

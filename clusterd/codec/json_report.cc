@@ -1,7 +1,6 @@
 #include "clusterd/codec/json_report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -172,9 +171,8 @@ std::string rfc3339(ClusterTime time) {
   gmtime_r(&seconds, &parts);
   char text[40];
   const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  char rest[8];
-  std::snprintf(rest, sizeof rest, ".%03dZ", static_cast<int>(time.ms % 1000));
-  return std::string(text, size) + rest;
+  const std::string ms = std::to_string(1000 + time.ms % 1000);  // three digits behind the 1
+  return std::string(text, size) + "." + ms.substr(1) + "Z";
 }
 
 const char* name_of(EventKind kind) {

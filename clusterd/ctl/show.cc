@@ -131,7 +131,8 @@ std::string show_failovers(const Json& failovers) {
   Table table({"ID", "AT", "LOST", "VMS", "FENCED", "FIRST ACTIVE", "LAST ACTIVE", "AGENTS", ""});
   for (const auto& record : failovers.at("failovers")) {
     std::string lost;
-    for (const auto& node : record.at("lost")) lost += (lost.empty() ? "" : " ") + text(node, "node");
+    for (const auto& node : record.at("lost"))
+      lost += (lost.empty() ? "" : " ") + text(node, "node");
     const Json& phases = record.at("phases_ms");
     table.add({text(record, "id"), text(record, "ring_at"), lost,
                std::to_string(record.at("vms").size()), after(phases.at("fenced")),

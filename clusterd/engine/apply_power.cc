@@ -63,7 +63,8 @@ void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const H
   const Timers& timers = state.config.cluster.timers;
   std::string problem;
   if (body.outcome != Outcome::done || !all_off(body)) {
-    problem = body.detail.empty() ? "its fence devices did not confirm that it is off" : body.detail;
+    problem =
+        body.detail.empty() ? "its fence devices did not confirm that it is off" : body.detail;
   } else {
     problem = uncalibrated(node, body, target.boot);
   }

@@ -75,6 +75,28 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
   }
 }
 
+// A power operation whose executor is no synced member any more is over without a word: another
+// one takes its turn (R19). Its agent may still be at work, so the target settles first.
+void abandon_power(ClusterState& state) {
+  for (auto& [id, node] : state.nodes) {
+    if (!node.power) continue;
+    const Member* executor = synced_member(state, node.power->executor.node);
+    const bool goes_on =
+        executor != nullptr && executor->incarnation == node.power->executor_incarnation;
+    if (goes_on) continue;
+    if (node.power->kind == PowerOpKind::fence) {
+      node.settle_until = state.time + state.config.cluster.timers.fence_settle;
+    }
+    if (node.loss) {
+      ++node.loss->attempts;
+      node.loss->next_attempt = state.time;
+      node.loss->last_failure =
+          "its executor " + node_name(state, node.power->executor.node) + " dropped out";
+    }
+    node.power.reset();
+  }
+}
+
 bool gone_unproven(const ClusterState& state, NodeId id) {
   const NodeState& node = state.nodes.at(id);
   return member_of(state, id) == nullptr && !state.view.ring_only.contains(id) &&
@@ -121,6 +143,7 @@ std::string on(Entry& entry, const Activate& body) {
   for (const auto& [id, name] : body.names) state.nodes[id].name = name;
   for (auto& [id, member] : state.view.members) welcome(state, id, member, before);
   const std::set<NodeId> lost = miss_absent(state, before, body.cold);
+  abandon_power(state);
   update_authority(state);
   std::string members;
   for (const auto& [id, member] : state.view.members) {
@@ -178,6 +201,7 @@ std::string on(Entry& entry, const Demote& body) {
     return "the remaining synced members would be no majority";
   }
   member.inventory_done = false;
+  abandon_power(state);
   update_authority(state);
   record(state, EventKind::node_demoted, body.node, std::nullopt,
          node_name(state, body.node) + " is set aside: " + body.reason);
@@ -196,19 +220,6 @@ void mark_lost(ClusterState& state, NodeId id, bool cold_start) {
   node.departure.reset();
   record(state, EventKind::node_lost, id, std::nullopt,
          node_name(state, id) + (cold_start ? " has not come back" : " was lost"));
-  // What it executed for others is over without a word.
-  for (auto& [other_id, other] : state.nodes) {
-    if (!other.power || other.power->executor.node != id) continue;
-    if (other.power->kind == PowerOpKind::fence) {
-      other.settle_until = state.time + state.config.cluster.timers.fence_settle;
-    }
-    if (other.loss) {
-      ++other.loss->attempts;
-      other.loss->next_attempt = state.time;
-      other.loss->last_failure = "its executor " + node_name(state, id) + " was lost";
-    }
-    other.power.reset();
-  }
 }
 
 void expire_departures(ClusterState& state) {

@@ -284,7 +284,8 @@ void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::
   FailureRecord& failures = vm.failures;
   const auto expired = [&](ClusterTime at) { return state.time - at > restart.window; };
   std::erase_if(failures.recent, expired);
-  std::erase_if(failures.avoid_until, [&](const auto& avoid) { return avoid.second <= state.time; });
+  std::erase_if(failures.avoid_until,
+                [&](const auto& avoid) { return avoid.second <= state.time; });
   if (failures.recent.empty() && failures.avoid_until.empty()) {
     failures.relocations = 0;
     failures.backoff = 0;

@@ -128,18 +128,19 @@ namespace {
 std::string wish(const Body& body) {
   const auto command = [](const auto& order) { return "command " + std::to_string(order.command); };
   return std::visit(
-      overloaded{[](const StartVm& b) { return "vm " + b.vm.str(); },
-                 [](const StopVm& b) { return "vm " + b.vm.str(); },
-                 [](const Report& b) { return "report " + b.vm.str(); },
-                 [](const OperatePower& b) { return "power " + std::to_string(b.target.node.value); },
-                 [](const VmClosed& b) { return "close " + b.op.str(); },
-                 [](const PowerClosed& b) { return "close " + b.op.str(); },
-                 [](const Demote& b) { return "demote " + std::to_string(b.node.value); },
-                 [&](const ChangeConfiguration& b) { return command(b); },
-                 [&](const OrderVm& b) { return command(b); },
-                 [&](const OrderNode& b) { return command(b); },
-                 [&](const AcceptState& b) { return command(b); },
-                 [](const auto&) { return std::string(); }},
+      overloaded{
+          [](const StartVm& b) { return "vm " + b.vm.str(); },
+          [](const StopVm& b) { return "vm " + b.vm.str(); },
+          [](const Report& b) { return "report " + b.vm.str(); },
+          [](const OperatePower& b) { return "power " + std::to_string(b.target.node.value); },
+          [](const VmClosed& b) { return "close " + b.op.str(); },
+          [](const PowerClosed& b) { return "close " + b.op.str(); },
+          [](const Demote& b) { return "demote " + std::to_string(b.node.value); },
+          [&](const ChangeConfiguration& b) { return command(b); },
+          [&](const OrderVm& b) { return command(b); },
+          [&](const OrderNode& b) { return command(b); },
+          [&](const AcceptState& b) { return command(b); },
+          [](const auto&) { return std::string(); }},
       body);
 }
 
@@ -182,7 +183,7 @@ void Controller::Impl::leave() {
   }
 }
 
-void Controller::Impl::log(std::string line) { effects.push_back(Log{std::move(line)}); }
+void Controller::Impl::log(std::string line) { effects.push_back(LogLine{std::move(line)}); }
 
 void Controller::Impl::wake_at(Instant at) { deadline = std::min(deadline, std::max(at, now)); }
 

@@ -61,6 +61,7 @@ struct Joining {
   std::optional<std::uint64_t> mark;
   std::vector<LogEntry> buffered;  // delivered after the mark
   bool caught_up = false;          // state adopted; only our own Synced is missing
+  Instant said;                    // Synced was sent; it may be lost like any message
 };
 
 struct Controller::Impl {
@@ -100,6 +101,7 @@ struct Controller::Impl {
   void found();
   void activate_in_turn();
   void transfer();          // Mark and Snapshot for joining members
+  void say_synced();
   void acknowledge();
   void judge();             // Demote who does not acknowledge (R13, drain before judge)
   void keep_time();

@@ -205,8 +205,19 @@ void Controller::Impl::on(const SnapshotArrived& event) {
   }
   sync_asked = state.position.index;
   effects.push_back(InstallState{sync_asked});
-  // Waits for the install: the driver answers StoreSynced before this message is delivered.
-  multicast(Synced{state.position.index, state.position.chain});
+  say_synced();
+}
+
+// Level triggered, since it may be lost like any message: said again until it is applied.
+void Controller::Impl::say_synced() {
+  static constexpr Duration kAgain{5000};
+  if (!joining || !joining->caught_up) return;
+  const bool first = joining->said == Instant{};
+  if (first || now - joining->said >= kAgain) {
+    joining->said = now;
+    multicast(Synced{state.position.index, state.position.chain});
+  }
+  wake_at(joining->said + kAgain);
 }
 
 void Controller::Impl::keep_view() {
@@ -294,12 +305,14 @@ void Controller::Impl::activate_in_turn() {
 }
 
 void Controller::Impl::transfer() {
+  say_synced();
   if (!is_coordinator()) return;
   std::string who;
   for (const auto& [id, member] : state.view.members) {
     const bool comes = member.phase == MemberPhase::joining && member.boot != BootId{} &&
                        !state.nodes[id].dead.contains(member.boot);
-    if (comes) who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";
+    if (comes)
+      who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";
   }
   // One transfer at a time for the same joiners in one epoch; a view change voids and renews it,
   // and one that leads nowhere is begun again.

@@ -68,13 +68,7 @@ void Controller::Impl::dispatch_power(NodeId id, const NodeState& node) {
   const PowerOperation& operation = *node.power;
   if (power_operations.contains(operation.id)) return;
   if (!stable(operation.id.index) || !durable_everywhere(state.durable_floor)) return;
-  LocalPowerOperation& local = power_operations[operation.id];
-  if (operation.executor_incarnation != self.incarnation) {
-    local.ended = true;
-    local.closing = PowerClosed{operation.id, id, Outcome::unknown, {}, {},
-                                "the daemon that executed it is gone"};
-    return;
-  }
+  power_operations[operation.id];
   // A living host is read on all its devices (calibration), a lost one level by level.
   const bool flat = operation.kind == PowerOpKind::read_power && in_view(state, operation.target);
   effects.push_back(DispatchPower{operation.id, operation.kind, id, node_name(state, id),

@@ -63,8 +63,8 @@ struct Placement {
 //
 // VMs of hosts that are lost and not proven dead (should_run, held by nobody else) take part
 // unasked: they get a reservation where they would go, so that no new start can take the backup
-// node from them while the fence is under way (R27). They come back as Waits{proof} or NoCandidate, with
-// Cause::host_lost, beside the demands; a VM that is demanded is not reserved for twice.
+// node from them while the fence is under way (R27). They come back as Waits{proof} or NoCandidate,
+// with Cause::host_lost, beside the demands; a VM that is demanded is not reserved for twice.
 //
 // Order: what ran before (every cause but `desired`, and the reservations) before new demand,
 // even of higher priority: new demand can wait, a service that people use should come back; then

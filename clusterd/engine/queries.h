@@ -18,7 +18,8 @@ namespace clusterd {
 [[nodiscard]] bool in_view(const ClusterState& state, const Host& host);
 // "n1", or "node 7" when Corosync never told its name.
 [[nodiscard]] std::string node_name(const ClusterState& state, NodeId node);
-[[nodiscard]] std::optional<NodeId> node_by_name(const ClusterState& state, const std::string& name);
+[[nodiscard]] std::optional<NodeId> node_by_name(const ClusterState& state,
+                                                 const std::string& name);
 [[nodiscard]] const NodeDeclaration* node_declaration(const ClusterState& state, NodeId node);
 [[nodiscard]] const VmDeclaration* vm_declaration(const ClusterState& state, const VmState& vm);
 // nullopt for a tombstone.

@@ -113,7 +113,13 @@ using ControlRequest =
 }
 
 // clusterctl's exit codes (contract.md section 3).
-enum class ReplyCode : std::uint8_t { done = 0, refused = 1, usage = 2, unavailable = 3, unknown = 4 };
+enum class ReplyCode : std::uint8_t {
+  done = 0,
+  refused = 1,
+  usage = 2,
+  unavailable = 3,
+  unknown = 4
+};
 constexpr ReplyCode enum_last(ReplyCode) { return ReplyCode::unknown; }
 
 // How an answer is shaped: the state's parts as JSON text, made by the daemon.

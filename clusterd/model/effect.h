@@ -114,13 +114,13 @@ struct Exit {
   std::string reason;
 };
 
-struct Log {
+struct LogLine {
   std::string line;
 };
 
 using Effect = std::variant<Multicast, AppendToLog, SyncLog, InstallState, SendSnapshot, Protect,
                             DispatchStart, DispatchStop, RevokeAndLook, LookUp, ListDomains,
-                            DispatchPower, CancelPower, RunFenceTest, Reply, Exit, Log>;
+                            DispatchPower, CancelPower, RunFenceTest, Reply, Exit, LogLine>;
 using Effects = std::vector<Effect>;
 
 }  // namespace clusterd

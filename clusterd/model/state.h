@@ -286,8 +286,9 @@ struct VmState {
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.name, s.generation, s.holders, s.awaiting, s.operation, s.ordered, s.declared, s.restart_ordered,
-      s.guest_off, s.tombstone, s.size, s.next_cause, s.eligible_since, s.last_host, s.failover, s.failures);
+    f(s.name, s.generation, s.holders, s.awaiting, s.operation, s.ordered, s.declared,
+      s.restart_ordered, s.guest_off, s.tombstone, s.size, s.next_cause, s.eligible_since,
+      s.last_host, s.failover, s.failures);
   }
   friend bool operator==(const VmState&, const VmState&) = default;
 };

@@ -124,7 +124,7 @@ class Driver final : public GroupListener, public EventSink {
   void execute(const RunFenceTest& effect);
   void execute(const Reply& effect);
   void execute(const Exit& effect);
-  void execute(const Log& effect);
+  void execute(const LogLine& effect);
 
   void send(const Message& message);
   bool install();

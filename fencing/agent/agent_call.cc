@@ -35,7 +35,8 @@ std::string unfit_value(std::string_view value) {
   if (value.find('\n') != value.npos || value.find('\0') != value.npos) {
     return "has more than one line";
   }
-  if (!value.empty() && std::string_view(" \t\r\v\f").find(value.back()) != std::string_view::npos) {
+  if (!value.empty() &&
+      std::string_view(" \t\r\v\f").find(value.back()) != std::string_view::npos) {
     return "ends with white space, which the agent would cut off";
   }
   if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {

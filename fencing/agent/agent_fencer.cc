@@ -18,7 +18,7 @@
 #include "clusterd/base/assert.h"
 #include "clusterd/base/overloaded.h"
 #include "fencing/agent/fence_test.h"
-#include "fencing/agent/power_operation.h"
+#include "fencing/agent/power_run.h"
 
 namespace clusterd {
 namespace {
@@ -106,7 +106,7 @@ class AgentFencer::Worker {
       sink_.post(std::move(event));
     };
     const auto [place, inserted] = operations_.emplace(
-        op, std::make_unique<PowerOperation>(runner_, std::move(order), pause_, std::move(ended)));
+        op, std::make_unique<PowerRun>(runner_, std::move(order), pause_, std::move(ended)));
     place->second->begin();
   }
 
@@ -134,7 +134,7 @@ class AgentFencer::Worker {
   const int wake_fd_;
   bool stopped_ = false;
   // After runner_: their calls are cancelled there when they go.
-  std::map<OpId, std::unique_ptr<PowerOperation>> operations_;
+  std::map<OpId, std::unique_ptr<PowerRun>> operations_;
   std::list<Test> tests_;
   std::set<OpId> ended_;  // answered, and destroyed once nothing of them is on the stack
   std::mutex mutex_;

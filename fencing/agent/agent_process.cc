@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,7 +147,8 @@ Result<AgentProcess> AgentProcess::spawn(const AgentCall& call, const std::strin
     return Error{system_error(program, error)};
   }
   process.output_ = std::exchange(output.read, -1);
-  process.pidfd_ = ::pidfd_open(process.pid_, 0);
+  // glibc 2.36 declares pidfd_open without C linkage, so that C++ cannot link it.
+  process.pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, process.pid_, 0U));
   // Without a descriptor it cannot be watched. It is killed at once; its ended descriptor set is
   // never readable, so that the caller's deadline tells that the outcome is unknown.
   if (process.pidfd_ < 0) process.kill_all();

@@ -26,8 +26,9 @@ std::string lane_of(const NamedDevice& device) {
 }
 
 bool says_off(std::string output) {
-  std::transform(output.begin(), output.end(), output.begin(),
-                 [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+  std::transform(output.begin(), output.end(), output.begin(), [](char c) {
+    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  });
   const auto part_of_word = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
   for (auto at = output.find("off"); at != output.npos; at = output.find("off", at + 1)) {
     const bool begins = at == 0 || !part_of_word(output[at - 1]);
@@ -139,7 +140,8 @@ void CallRunner::admit(Clock::time_point now) {
   for (const Urgency urgency : {Urgency::urgent, Urgency::quiet}) {
     for (auto& [id, call] : calls_) {
       const auto* waiting = std::get_if<Waiting>(&call.state);
-      if (waiting == nullptr || call.order.urgency != urgency || waiting->not_before > now) continue;
+      if (waiting == nullptr || waiting->not_before > now) continue;
+      if (call.order.urgency != urgency) continue;
       const bool over = std::any_of(ended_.begin(), ended_.end(),
                                     [&, own = id](const Ended& e) { return e.id == own; });
       if (!over && make_room(call, now)) spawn(id, call, now);

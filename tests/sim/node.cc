@@ -173,7 +173,9 @@ ClusterTime SimNode::wall_now() const {
   return ClusterTime{kFoundingWall + env_.queue.now().count() / 1000 + wall_skew_.count()};
 }
 
-void SimNode::wake() { run_at(env_.queue.now() + env_.between(microseconds(20), microseconds(300))); }
+void SimNode::wake() {
+  run_at(env_.queue.now() + env_.between(microseconds(20), microseconds(300)));
+}
 
 void SimNode::run_at(SimTime when) {
   if (when >= next_run_) return;

@@ -1,282 +1,336 @@
 #include "clusterd/adapters/store/file_store.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
-#include <vector>
-
-#include "clusterd/adapters/store/files.h"
-#include "clusterd/base/archive.h"
-#include "clusterd/base/digest.h"
+#include <variant>
 
 namespace clusterd {
 namespace {
 
-constexpr std::uint32_t kSnapshotMagic = 0x31534c43;  // "CLS1"
-constexpr std::uint32_t kDurableMagic = 0x31444c43;   // "CLD1"
-constexpr std::size_t kRecordHeader = 12;             // length, checksum
-constexpr std::uint32_t kMaxRecord = 128U * 1024 * 1024;
+constexpr const char* kSnapshot = "snapshot";
+constexpr const char* kNewSnapshot = "snapshot.new";
+constexpr const char* kMarker = "initialised";
+constexpr StoreGeneration kFirst{1};
 
-struct SnapshotFile {
-  std::uint32_t magic = kSnapshotMagic;
-  std::uint64_t number = 0;
-  Digest checksum;
-  std::string state;
-
-  template <class Self, class F>
-  static void fields(Self& s, F&& f) {
-    f(s.magic, s.number, s.checksum, s.state);
-  }
-};
-
-// Of one fixed size, so that it is overwritten in place.
-struct DurableFile {
-  std::uint32_t magic = kDurableMagic;
-  std::uint64_t number = 0;
-  std::uint64_t size = 0;
-  Digest checksum;
-
-  template <class Self, class F>
-  static void fields(Self& s, F&& f) {
-    f(s.magic, s.number, s.size, s.checksum);
-  }
-};
-
-// Covers the number too: a snapshot must not be paired with another one's log.
-Digest checksum(std::uint64_t number, std::string_view bytes) {
-  Hasher hasher;
-  write(hasher, number);
-  hasher.bytes(bytes.data(), bytes.size());
-  return hasher.digest();
+Error system_error(const std::string& what, int number) {
+  std::array<char, 128> buffer{};
+  return Error{what + ": " + strerror_r(number, buffer.data(), buffer.size())};
 }
 
-Digest checksum(const DurableFile& durable) {
-  Hasher hasher;
-  write(hasher, durable.number);
-  write(hasher, durable.size);
-  return hasher.digest();
+std::optional<StoreGeneration> generation_of(const std::string& name) {
+  unsigned long long number = 0;
+  if (std::sscanf(name.c_str(), "log-%16llx", &number) != 1) return std::nullopt;
+  const StoreGeneration generation(number);
+  if (log_name(generation) != name) return std::nullopt;
+  return generation;
 }
 
-template <class T>
-std::string encoded(const T& value) {
-  StringSink sink;
-  write(sink, value);
-  return std::move(sink).take();
-}
-
-template <class T>
-bool decoded(std::string_view bytes, T& value) {
-  Reader reader(bytes);
-  reader.read(value);
-  return reader.complete();
-}
-
-struct Records {
-  std::vector<std::string> records;
-  std::uint64_t good = 0;  // bytes up to the end of the last whole record
-};
-
-Records split(std::string_view log) {
-  Records found;
-  while (log.size() - found.good >= kRecordHeader) {
-    const std::string_view rest = log.substr(found.good);
-    std::uint32_t length = 0;
-    Digest sum;
-    Reader header(rest.substr(0, kRecordHeader));
-    header.read(length);
-    header.read(sum);
-    if (length > kMaxRecord || rest.size() - kRecordHeader < length) break;
-    const std::string_view record = rest.substr(kRecordHeader, length);
-    // The position is part of the checksum: a stale record in its place is noticed.
-    if (checksum(found.good, record) != sum) break;
-    found.records.emplace_back(record);
-    found.good += kRecordHeader + length;
-  }
-  return found;
-}
-
-StoredState amnesiac(const std::string& why) {
-  return {StoreCondition::amnesiac, why, {}, {}};
+StoredState amnesiac(const std::string& problem) {
+  StoredState state;
+  state.condition = StoreCondition::amnesiac;
+  state.problem = problem;
+  return state;
 }
 
 }  // namespace
 
-FileStore::FileStore(std::string directory, EventSink& sink)
-    : directory_(std::move(directory)), sink_(sink), worker_([this] { work(); }) {}
+FileStore::FileStore(std::string folder, EventSink& sink, FileStoreOptions options)
+    : folder_(std::move(folder)), sink_(sink), options_(std::move(options)) {
+  worker_ = std::thread([this] { run(); });
+}
 
 FileStore::~FileStore() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.notify_one();
   worker_.join();
-  if (log_.fd >= 0) close(log_.fd);
 }
 
-std::string FileStore::log_path(std::uint64_t number) const {
-  return path("log." + std::to_string(number));
-}
+// ---- loading -----------------------------------------------------------------------------------
 
 Result<StoredState> FileStore::load() {
-  if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) {
-    return files::failed("make", directory_);
-  }
-  if (!files::exists(path("initialised"))) {
-    if (!files::exists(path("snapshot"))) return StoredState{};
-    // The marker is written after the first snapshot: that install never returned.
-    return StoredState{};
-  }
-  const auto snapshot_bytes = files::read(path("snapshot"));
-  if (!snapshot_bytes) return amnesiac(snapshot_bytes.error().message);
-  SnapshotFile snapshot;
-  const bool whole = decoded(snapshot_bytes.value(), snapshot) &&
-                     snapshot.magic == kSnapshotMagic &&
-                     snapshot.checksum == checksum(snapshot.number, snapshot.state);
-  if (!whole) return amnesiac(path("snapshot") + " is damaged");
-
-  const auto log_bytes = files::read(log_path(snapshot.number));
-  if (!log_bytes) return amnesiac(log_bytes.error().message);
-  const auto durable_bytes = files::read(path("durable"));
-  if (!durable_bytes) return amnesiac(durable_bytes.error().message);
-  DurableFile durable;
-  const bool told = decoded(durable_bytes.value(), durable) && durable.magic == kDurableMagic &&
-                    durable.checksum == checksum(durable);
-  if (!told) return amnesiac(path("durable") + " is damaged");
-  // The file of an earlier log says nothing of this one: the crash came right after install.
-  const std::uint64_t acknowledged = durable.number == snapshot.number ? durable.size : 0;
-  Records found = split(log_bytes.value());
-  if (found.good < acknowledged) {
-    return amnesiac(log_path(snapshot.number) + " is damaged at byte " +
-                    std::to_string(found.good) + ", which was acknowledged");
-  }
-  if (const Status opened = open_log(snapshot.number, found.good); !opened) return opened.error();
-  return StoredState{StoreCondition::intact, {}, std::move(snapshot.state),
-                     std::move(found.records)};
+  if (auto status = make_folder(); !status) return status.error();
+  auto folder = look();
+  if (!folder) return folder.error();
+  Folder found = std::move(folder).value();
+  auto state = found.marker ? load_initialised(found) : load_unmarked(found);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  newest_ = found.newest;
+  return state;
 }
 
-// Opens or makes the log and cuts it to `size`.
-Status FileStore::open_log(std::uint64_t number, std::uint64_t size) {
-  const std::string file = log_path(number);
-  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return files::failed("open", file);
-  if (ftruncate(fd, static_cast<off_t>(size)) != 0 || fsync(fd) != 0) {
-    const Error error = files::failed("cut", file);
-    close(fd);
-    return error;
+Status FileStore::make_folder() const {
+  if (::mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) {
+    return system_error(folder_ + " cannot be created", errno);
   }
+  const std::size_t slash = folder_.find_last_of('/');
+  const std::string parent = slash == folder_.npos ? "." : folder_.substr(0, slash) + "/";
+  return sync_folder(parent);
+}
+
+Result<FileStore::Folder> FileStore::look() const {
+  DIR* list = ::opendir(folder_.c_str());
+  if (list == nullptr) return system_error(folder_, errno);
+  Folder folder;
+  while (const dirent* entry = ::readdir(list)) {
+    const std::string name = entry->d_name;
+    if (name == kMarker) folder.marker = true;
+    if (const auto generation = generation_of(name)) {
+      folder.logs.push_back(name);
+      folder.newest = std::max(folder.newest, *generation);
+    }
+  }
+  ::closedir(list);
+  return folder;
+}
+
+// What cannot be read is as lost as what is not there: the other members have it.
+Result<StoredState> FileStore::load_initialised(Folder& folder) {
+  auto bytes = read_file(path(kSnapshot));
+  if (!bytes) return amnesiac(bytes.error().message);
+  if (!bytes.value()) return amnesiac("the snapshot is missing");
+  auto parsed = parse_snapshot(*bytes.value());
+  if (const auto* damage = std::get_if<Damage>(&parsed)) return amnesiac(damage->what);
+  auto& snapshot = std::get<SnapshotFile>(parsed);
+  folder.newest = std::max(folder.newest, snapshot.generation);
+
+  const std::string name = log_name(snapshot.generation);
+  auto log_bytes = read_file(path(name));
+  if (!log_bytes) return amnesiac(log_bytes.error().message);
+  if (!log_bytes.value()) return amnesiac("the log " + name + " is missing");
+  auto parsed_log = parse_log(*log_bytes.value(), snapshot.generation);
+  if (const auto* damage = std::get_if<Damage>(&parsed_log)) return amnesiac(damage->what);
+  auto& log = std::get<LogFile>(parsed_log);
+
+  if (auto status = open_log(snapshot.generation, log); !status) return status.error();
+  remove_strays(folder, name);
+  StoredState state;
+  state.condition = StoreCondition::intact;
+  state.snapshot = std::move(snapshot.payload);
+  state.records = std::move(log.records);
+  return state;
+}
+
+// Without the marker there is either nothing, or a first install that a crash interrupted before
+// anybody was told of it. Anything more says that the marker itself was lost.
+Result<StoredState> FileStore::load_unmarked(Folder& folder) {
+  auto bytes = read_file(path(kSnapshot));
+  if (!bytes) return amnesiac(bytes.error().message);
+  if (bytes.value()) {
+    auto parsed = parse_snapshot(*bytes.value());
+    const auto* snapshot = std::get_if<SnapshotFile>(&parsed);
+    if (snapshot != nullptr) folder.newest = std::max(folder.newest, snapshot->generation);
+    auto log = read_file(path(log_name(kFirst)));
+    const bool first = snapshot != nullptr && folder.newest == kFirst && log && log.value() &&
+                       *log.value() == encode_empty_log(kFirst);
+    if (!first) return amnesiac("the marker 'initialised' is missing beside a snapshot in use");
+  } else if (folder.newest > kFirst) {
+    return amnesiac("the marker 'initialised' and the snapshot are missing beside a log");
+  }
+  remove_strays(folder, "");
+  ::unlink(path(kSnapshot).c_str());
+  if (auto status = sync_folder(folder_); !status) return status.error();
+  folder.newest = StoreGeneration();
+  return StoredState{};
+}
+
+// Cuts off the torn tail durably, so that no byte of it can ever follow what is written next.
+Status FileStore::open_log(StoreGeneration generation, const LogFile& log) {
+  auto opened = File::open(path(log_name(generation)), O_RDWR);
+  if (!opened) return opened.error();
+  const std::lock_guard<std::mutex> io(io_);
+  log_ = std::move(opened).value();
+  if (auto status = log_.truncate(log.end.offset); !status) return status;
+  // All that was found is durable from here on, so it may be acknowledged as well.
+  turn_ = log.turn + 1;
+  const std::string position = encode_position(generation, turn_, log.end);
+  if (auto status = log_.sync(options_.sync_data); !status) return status;
+  if (auto status = log_.write_at(position_offset(turn_), position); !status) return status;
+  if (auto status = log_.sync(options_.sync_data); !status) return status;
+  written_ = durable_ = log.end.offset;
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (log_.fd >= 0) close(log_.fd);
-  log_ = Log{fd, number, size};
+  generation_ = generation;
+  end_ = log.end;
   return ok_status();
 }
+
+void FileStore::remove_strays(const Folder& folder, const std::string& keep) const {
+  for (const std::string& log : folder.logs) {
+    if (log != keep) ::unlink(path(log).c_str());
+  }
+  ::unlink(path(kNewSnapshot).c_str());
+}
+
+// ---- changing ----------------------------------------------------------------------------------
 
 Status FileStore::append(std::string_view record) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!failure_.empty()) return Error{failure_};
-  if (log_.fd < 0) return Error{"the store holds no state yet: nothing can follow it"};
-  if (record.size() > kMaxRecord) return Error{"a record is too large for the log"};
-  StringSink sink;
-  write(sink, static_cast<std::uint32_t>(record.size()));
-  write(sink, checksum(log_.size, record));
-  sink.bytes(record.data(), record.size());
-  const std::string bytes = std::move(sink).take();
-  if (const Status written = files::write_at(log_.fd, bytes, log_.size, log_path(log_.number));
-      !written) {
-    failure_ = written.error().message;
-    return written;
+  if (generation_ == StoreGeneration()) return Error{"there is no snapshot to append to"};
+  if (record.size() > kMaxRecord) return Error{"the record is larger than 64 MiB"};
+  if (pending_.size() + record.size() > kMaxPending) {
+    failure_ = "the disk does not keep up: 128 MiB wait to be written";
+    return Error{failure_};
   }
-  log_.size += bytes.size();
+  encode_record(pending_, end_, record);
   return ok_status();
 }
 
 void FileStore::sync(LogIndex upto) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    wanted_ = Wanted{upto, log_.size};  // a later sync covers the earlier ones
+    ordered_ = ordered_ ? std::max(*ordered_, upto) : upto;
   }
-  changed_.notify_all();
+  changed_.notify_one();
 }
 
-Status FileStore::install(std::string_view state) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return !syncing_; });
-  const std::uint64_t number = log_.number + 1;
-  const std::uint64_t before = log_.number;
-  // A sync not yet begun speaks of the old log; the snapshot covers what it asked for.
-  const std::optional<Wanted> covered = std::exchange(wanted_, std::nullopt);
-  lock.unlock();
-  if (const Status made = open_log(number, 0); !made) return made;
-  SnapshotFile snapshot;
-  snapshot.number = number;
-  snapshot.state = std::string(state);
-  snapshot.checksum = checksum(number, state);
-  if (const Status written = files::replace(directory_, "snapshot", encoded(snapshot)); !written) {
-    return written;
+Status FileStore::install(std::string_view snapshot) {
+  const std::lock_guard<std::mutex> io(io_);
+  StoreGeneration old;
+  StoreGeneration generation;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!failure_.empty()) return Error{failure_};
+    old = generation_;
+    generation = newest_.next();
   }
-  if (const Status written = write_durable(number, 0); !written) return written;
-  if (!files::exists(path("initialised"))) {
-    if (const Status marked = files::replace(directory_, "initialised", ""); !marked) {
-      return marked;
-    }
+  if (auto status = install_files(snapshot, generation); !status) {
+    fail(status.error().message);
+    return status;
   }
-  if (number > 1 && unlink(log_path(before).c_str()) != 0 && errno != ENOENT) {
-    return files::failed("delete", log_path(before));
-  }
-  if (covered) sink_.post(StoreSynced{covered->upto, true, {}});
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (old != StoreGeneration()) ::unlink(path(log_name(old)).c_str());
+  generation_ = newest_ = generation;
+  end_ = empty_log_end(generation);
+  pending_.clear();  // the snapshot has it
+  position_late_ = false;
   return ok_status();
 }
 
-// In place and then fsynced: eight times cheaper than a rename, and a torn one is noticed by its
-// checksum. It then reads as damaged, so that the safe side (amnesia) is taken.
-Status FileStore::write_durable(std::uint64_t number, std::uint64_t size) {
-  DurableFile durable;
-  durable.number = number;
-  durable.size = size;
-  durable.checksum = checksum(durable);
-  const std::string file = path("durable");
-  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return files::failed("open", file);
-  Status written = files::write_at(fd, encoded(durable), 0, file);
-  if (written && fdatasync(fd) != 0) written = files::failed("sync", file);
-  close(fd);
-  return written;
+// The rename is the one step that counts: before it the old snapshot and its log are whole, after
+// it the new ones. The marker comes last, so that a first install that was interrupted leaves a
+// blank node, which may still take part in a founding.
+Status FileStore::install_files(std::string_view snapshot, StoreGeneration generation) {
+  const std::string log = path(log_name(generation));
+  const SyncFunction& sync_data = options_.sync_data;
+  if (auto s = write_file(log, encode_empty_log(generation), sync_data); !s) return s;
+  if (auto s = write_file(path(kNewSnapshot), encode_snapshot(generation, snapshot), sync_data);
+      !s) {
+    return s;
+  }
+  // The log's name must not be lost by a crash that keeps the rename.
+  if (auto s = sync_folder(folder_); !s) return s;
+  if (::rename(path(kNewSnapshot).c_str(), path(kSnapshot).c_str()) != 0) {
+    return system_error(path(kSnapshot) + " cannot be replaced", errno);
+  }
+  if (auto s = sync_folder(folder_); !s) return s;
+  if (::access(path(kMarker).c_str(), F_OK) != 0) {
+    if (auto s = write_file(path(kMarker), "clusterd\n", sync_data); !s) return s;
+    if (auto s = sync_folder(folder_); !s) return s;
+  }
+  auto opened = File::open(log, O_RDWR);
+  if (!opened) return opened.error();
+  log_ = std::move(opened).value();
+  written_ = durable_ = kLogStart;
+  turn_ = 1;
+  return ok_status();
 }
 
-void FileStore::work() {
+// ---- the worker --------------------------------------------------------------------------------
+
+void FileStore::run() {
   std::unique_lock<std::mutex> lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stopping_ || wanted_; });
+  const auto due = [this] { return ordered_ || stopping_; };
+  for (;;) {
+    if (position_late_) {
+      changed_.wait_for(lock, options_.position_delay, due);
+    } else {
+      changed_.wait(lock, due);
+    }
+    if (ordered_) {
+      Batch batch{*ordered_, std::exchange(pending_, {}), end_, generation_};
+      ordered_.reset();
+      lock.unlock();
+      carry_out(std::move(batch));
+      lock.lock();
+      continue;
+    }
+    if (position_late_) {
+      lock.unlock();
+      sync_position();
+      lock.lock();
+      continue;
+    }
     if (stopping_) return;
-    finish_syncs(lock);
   }
 }
 
-void FileStore::finish_syncs(std::unique_lock<std::mutex>& lock) {
-  const Wanted wanted = *wanted_;
-  wanted_.reset();
-  const int fd = log_.fd;
-  const std::uint64_t number = log_.number;
-  std::string failure = failure_;
-  syncing_ = true;
-  lock.unlock();
-  if (failure.empty() && fd < 0) failure = "the store holds no state yet";
-  if (failure.empty() && fdatasync(fd) != 0) {
-    failure = files::failed("sync", log_path(number)).message;
+void FileStore::carry_out(Batch batch) {
+  std::string problem;
+  {
+    const std::lock_guard<std::mutex> io(io_);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      problem = failure_;
+    }
+    if (problem.empty()) {
+      if (auto status = write_and_sync(batch); !status) {
+        problem = status.error().message;
+        fail(problem);
+      }
+    }
   }
-  if (failure.empty()) {
-    // Told to nobody before this stands: what lies before it must never be missed again.
-    const Status told = write_durable(number, wanted.size);
-    if (!told) failure = told.error().message;
+  sink_.post(StoreSynced{batch.upto, problem.empty(), problem});
+}
+
+Status FileStore::write_and_sync(const Batch& batch) {
+  StoreGeneration generation;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    generation = generation_;
   }
-  sink_.post(StoreSynced{wanted.upto, failure.empty(), failure});
-  lock.lock();
-  failure_ = failure;
-  syncing_ = false;
-  changed_.notify_all();
+  // An install came in between: its snapshot has these records, and is durable.
+  if (batch.generation != generation) return ok_status();
+  if (!log_.is_open()) return ok_status();
+  if (auto status = log_.write_at(written_, batch.bytes); !status) return status;
+  written_ += batch.bytes.size();
+  if (written_ == durable_) return ok_status();
+  if (auto status = log_.sync(options_.sync_data); !status) return status;
+  durable_ = written_;
+  const std::string position = encode_position(generation, ++turn_, batch.end);
+  if (auto status = log_.write_at(position_offset(turn_), position); !status) return status;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  position_late_ = true;
+  return ok_status();
+}
+
+void FileStore::sync_position() {
+  const std::lock_guard<std::mutex> io(io_);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!position_late_ || !failure_.empty()) {
+      position_late_ = false;
+      return;
+    }
+    position_late_ = false;
+  }
+  if (auto status = log_.sync(options_.sync_data); !status) fail(status.error().message);
+}
+
+void FileStore::fail(const std::string& problem) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (failure_.empty()) failure_ = problem;
 }
 
 }  // namespace clusterd

@@ -50,7 +50,7 @@ def missing(guests=True, arbiter=False):
 
 
 def require(guests=True, arbiter=False):
-    """Ends the program with exit code 77 (with CI=true: 1) and the reasons if the lab cannot run."""
+    """Ends the program with exit code 77 (CI=true: 1) and the reasons if the lab cannot run."""
     reasons = missing(guests, arbiter)
     if not reasons:
         return

@@ -237,7 +237,8 @@ def _parser():
     up.add_argument("--nodes", type=int, default=4)
     up.add_argument("--no-guests", action="store_true", help="do not build the guests' image")
     up.add_argument("--arbiter", action="store_true", help="a corosync-qnetd with one vote more")
-    up.add_argument("--token", type=int, default=1000, metavar="MS", help="Corosync's token timeout")
+    up.add_argument("--token", type=int, default=1000, metavar="MS",
+                    help="Corosync's token timeout")
     up.add_argument("--bin", default=DEFAULT_BIN, metavar="DIR", help="where clusterd is")
     up.add_argument("--hold-clusterd", action="store_true", help="boot without clusterd")
     command("down", do_down, "end and remove everything of a lab")

@@ -27,7 +27,7 @@ class Record:
 
 
 def read_disk(path):
-    """boot id -> its Records, newest last. Empty while no guest has written (or there is no disk)."""
+    """boot id -> its Records, newest last. Empty while no guest has written (or without disk)."""
     try:
         with open(path, "rb", buffering=0) as file:
             content = file.read(REGIONS * 2 * BLOCK)

@@ -1,4 +1,4 @@
-"""A witness in a process of its own, for scenarios: start it, do harm, stop it, read what it saw."""
+"""A witness in a process of its own, for scenarios: start it, do harm, stop it, read it."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-#include "fencing/agent/power_operation.h"
+#include "fencing/agent/power_run.h"
 
 #include <algorithm>
 #include <utility>
@@ -20,11 +20,11 @@ const char* word(Power power) { return power == Power::on ? "on" : "off"; }
 
 }  // namespace
 
-PowerOperation::PowerOperation(CallRunner& runner, DispatchPower order, Duration pause,
+PowerRun::PowerRun(CallRunner& runner, DispatchPower order, Duration pause,
                                Ended ended)
     : runner_(runner), order_(std::move(order)), pause_(pause), ended_(std::move(ended)) {}
 
-void PowerOperation::begin() {
+void PowerRun::begin() {
   if (order_.levels.empty()) {
     problems_["no fence device"] = "no fence device is declared for " + order_.target_name;
     finish(Outcome::failed_without_effect);
@@ -33,13 +33,13 @@ void PowerOperation::begin() {
   begin_level();
 }
 
-void PowerOperation::cancel() {
+void PowerRun::cancel() {
   round_.reset();
   problems_ = {{"", "cancelled"}};
   finish(Outcome::unknown);
 }
 
-void PowerOperation::begin_level() {
+void PowerRun::begin_level() {
   passes_ = 0;
   names_.clear();
   for (const NamedDevice& device : level()) {
@@ -58,8 +58,8 @@ void PowerOperation::begin_level() {
   }
 }
 
-void PowerOperation::round(const char* action, std::uint32_t retries, Duration delay,
-                           void (PowerOperation::*next)(const std::vector<CallResult>&)) {
+void PowerRun::round(const char* action, std::uint32_t retries, Duration delay,
+                           void (PowerRun::*next)(const std::vector<CallResult>&)) {
   RoundOrder order;
   order.level = level();
   order.action = action;
@@ -74,12 +74,12 @@ void PowerOperation::round(const char* action, std::uint32_t retries, Duration d
       [this, next](std::vector<CallResult> results) { (this->*next)(results); });
 }
 
-void PowerOperation::act() {
+void PowerRun::act() {
   const char* action = order_.kind == PowerOpKind::fence ? "off" : "on";
-  round(action, order_.retries, Duration(0), &PowerOperation::acted);
+  round(action, order_.retries, Duration(0), &PowerRun::acted);
 }
 
-void PowerOperation::acted(const std::vector<CallResult>& results) {
+void PowerRun::acted(const std::vector<CallResult>& results) {
   const bool fence = order_.kind == PowerOpKind::fence;
   note(fence ? "off" : "on", results);
   if (!std::all_of(results.begin(), results.end(), not_started)) touched_ = true;
@@ -96,15 +96,15 @@ void PowerOperation::acted(const std::vector<CallResult>& results) {
   }
 }
 
-void PowerOperation::verify(Duration delay) {
+void PowerRun::verify(Duration delay) {
   ++passes_;
   // A reading may ask one device again. A verification may not: all its answers belong to one
   // pass, so that the whole pass is repeated instead.
   const std::uint32_t retries = order_.kind == PowerOpKind::read_power ? order_.retries : 0;
-  round("status", retries, delay, &PowerOperation::verified);
+  round("status", retries, delay, &PowerRun::verified);
 }
 
-void PowerOperation::verified(const std::vector<CallResult>& results) {
+void PowerRun::verified(const std::vector<CallResult>& results) {
   const bool reading = order_.kind == PowerOpKind::read_power;
   const Power wanted = order_.kind == PowerOpKind::fence ? Power::off : Power::on;
   bool good = true;
@@ -134,7 +134,7 @@ void PowerOperation::verified(const std::vector<CallResult>& results) {
   }
 }
 
-void PowerOperation::give_up_level() {
+void PowerRun::give_up_level() {
   if (order_.kind == PowerOpKind::fence && level_ + 1 < order_.levels.size()) {
     ++level_;
     begin_level();
@@ -144,7 +144,7 @@ void PowerOperation::give_up_level() {
   finish(harmless ? Outcome::failed_without_effect : Outcome::unknown);
 }
 
-void PowerOperation::note(const std::string& action, const std::vector<CallResult>& results) {
+void PowerRun::note(const std::string& action, const std::vector<CallResult>& results) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (succeeded(action, results[i])) continue;
     const NamedDevice& device = level()[i];
@@ -152,7 +152,7 @@ void PowerOperation::note(const std::string& action, const std::vector<CallResul
   }
 }
 
-void PowerOperation::finish(Outcome outcome) {
+void PowerRun::finish(Outcome outcome) {
   CLUSTERD_ASSERT(ended_);
   PowerOperationEnded event;
   event.op = order_.op;

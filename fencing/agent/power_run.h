@@ -1,4 +1,4 @@
-// PowerOperation: one fence, reading or power-on of one host, step by step.
+// PowerRun: one fence, reading or power-on of one host, step by step.
 //
 // A host counts as off only when one pass of `status` over all devices of a level, begun after
 // the last `off` of that level has ended, says off throughout: of two power supplies the first may
@@ -16,13 +16,13 @@
 
 namespace clusterd {
 
-class PowerOperation {
+class PowerRun {
  public:
   using Ended = std::function<void(PowerOperationEnded)>;
 
   // `runner` outlives this. `ended` is called once, from the runner or from begin(), and must not
   // destroy this object.
-  PowerOperation(CallRunner& runner, DispatchPower order, Duration pause, Ended ended);
+  PowerRun(CallRunner& runner, DispatchPower order, Duration pause, Ended ended);
   void begin();
   // Kills what runs and answers unknown.
   void cancel();
@@ -38,7 +38,7 @@ class PowerOperation {
   void note(const std::string& action, const std::vector<CallResult>& results);
   void finish(Outcome outcome);
   void round(const char* action, std::uint32_t retries, Duration delay,
-             void (PowerOperation::*next)(const std::vector<CallResult>&));
+             void (PowerRun::*next)(const std::vector<CallResult>&));
 
   CallRunner& runner_;
   const DispatchPower order_;

@@ -1,0 +1,36 @@
+// Node-local settings: /etc/clusterd/clusterd.yaml. Every key has a default, so that the file may
+// be absent; what is there must be right.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace clusterd {
+
+struct NodeSettings {
+  std::string libvirt_uri = "qemu:///system";
+  std::string metrics_listen = "127.0.0.1:9465";
+  std::string state_dir = "/var/lib/clusterd";
+  std::string run_dir = "/run/clusterd";
+  std::string ipc_name = "clusterd";
+  std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
+  std::string machine_id_file = "/etc/machine-id";
+  std::string watchdog_device;  // empty: none
+};
+
+struct ConfigError {
+  std::string file;
+  int line = 1;  // from 1
+  int column = 1;
+  std::string message;
+
+  // "file:line:column: message"
+  [[nodiscard]] std::string str() const;
+};
+
+// All errors at once, in the order of the file.
+[[nodiscard]] std::variant<NodeSettings, std::vector<ConfigError>> load_node_settings(
+    const std::string& file);
+
+}  // namespace clusterd

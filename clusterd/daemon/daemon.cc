@@ -1,0 +1,228 @@
+#include "clusterd/daemon/daemon.h"
+
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include "clusterd/adapters/corosync/cmap_nodelist.h"
+#include "clusterd/adapters/corosync/corosync_group.h"
+#include "clusterd/adapters/qb/event_queue.h"
+#include "clusterd/adapters/qb/ipc_server.h"
+#include "clusterd/adapters/qb/log.h"
+#include "clusterd/adapters/qb/main_loop.h"
+#include "clusterd/adapters/store/file_store.h"
+#include "clusterd/daemon/answers.h"
+#include "clusterd/daemon/identity.h"
+#include "clusterd/runtime/driver.h"
+#include "fencing/agent/agent_fencer.h"
+#include "resource-agents/libvirt/libvirt_hypervisor.h"
+
+namespace clusterd {
+namespace {
+
+Instant monotonic_now() {
+  return Instant(std::chrono::duration_cast<Duration>(
+      std::chrono::steady_clock::now().time_since_epoch()));
+}
+
+ClusterTime wall_now() {
+  return ClusterTime{std::chrono::duration_cast<Duration>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count()};
+}
+
+// Tells the daemon that the driver has something to do after the present callback.
+class Doorbell final : public GroupListener {
+ public:
+  Doorbell(GroupListener& driver, std::function<void()> ring)
+      : driver_(driver), ring_(std::move(ring)) {}
+
+  void on_view(const ViewChanged& view) override {
+    driver_.on_view(view);
+    ring_();
+  }
+  void on_quorum(const QuorumChanged& quorum) override {
+    driver_.on_quorum(quorum);
+    ring_();
+  }
+  void on_message(GroupMember sender, std::string_view bytes) override {
+    driver_.on_message(sender, bytes);
+    ring_();
+  }
+  void on_lost(const std::string& reason) override {
+    driver_.on_lost(reason);
+    ring_();
+  }
+  void on_writable() override {
+    driver_.on_writable();
+    ring_();
+  }
+
+ private:
+  GroupListener& driver_;
+  std::function<void()> ring_;
+};
+
+// The driver is made last and its ports need somebody to talk to before: this stands between.
+class LateGroup final : public Group {
+ public:
+  void set(Group* group) { group_ = group; }
+  SendStatus multicast(std::string_view bytes) override {
+    return group_ == nullptr ? SendStatus::failed : group_->multicast(bytes);
+  }
+  void leave() override {
+    if (group_ != nullptr) group_->leave();
+  }
+
+ private:
+  Group* group_ = nullptr;
+};
+
+class Daemon {
+ public:
+  Daemon(MainLoop& loop, Log& log) : loop_(loop), log_(log) {}
+
+  [[nodiscard]] Result<int> run(const DaemonSettings& settings, const NodeIdentity& self);
+
+ private:
+  void consume(Event event);
+  void ring();
+  void turn();
+  void end(int code, const std::string& reason);
+  [[nodiscard]] Status make_ports(const DaemonSettings& settings);
+  [[nodiscard]] Status make_driver(const NodeIdentity& self);
+
+  MainLoop& loop_;
+  Log& log_;
+  int exit_code_ = 0;
+  bool rung_ = false;
+  Loop::TimerId timer_ = Loop::kNoTimer;
+
+  // In the order of their making; destroyed in reverse, so that nobody talks to the dead.
+  LateGroup group_;
+  std::unique_ptr<EventQueue> events_;
+  std::unique_ptr<FileStore> store_;
+  std::unique_ptr<LibvirtHypervisor> hypervisor_;
+  std::unique_ptr<AgentFencer> fencer_;
+  std::unique_ptr<IpcServer> control_;
+  std::unique_ptr<Driver> driver_;
+  std::unique_ptr<Doorbell> doorbell_;
+  std::unique_ptr<CorosyncGroup> corosync_;
+};
+
+// Reading requests are answered here, from the replica; everything else is the controller's.
+void Daemon::consume(Event event) {
+  if (!driver_) return;
+  if (const auto* request = std::get_if<ClientRequest>(&event)) {
+    const bool here = only_reads(request->request) &&
+                      !std::holds_alternative<TestFencing>(request->request);
+    if (here) {
+      const Controller& controller = driver_->controller();
+      control_->reply(request->client,
+                      answer(request->request, controller.state(), controller.local_view(),
+                             controller.cluster_time(monotonic_now())));
+      return;
+    }
+  }
+  driver_->post(std::move(event));
+  ring();
+}
+
+void Daemon::ring() {
+  if (rung_) return;
+  rung_ = true;
+  loop_.post([this] { turn(); });
+}
+
+void Daemon::turn() {
+  rung_ = false;
+  driver_->run_pending(monotonic_now());
+  if (driver_->exited()) return;
+  if (timer_ != Loop::kNoTimer) loop_.cancel_timer(timer_);
+  const Duration left = driver_->next_deadline() - monotonic_now();
+  timer_ = loop_.add_timer(std::max(left, Duration(1)), [this] {
+    timer_ = Loop::kNoTimer;
+    turn();
+  });
+}
+
+void Daemon::end(int code, const std::string& reason) {
+  exit_code_ = code;
+  log_.log(code == 0 ? LogLevel::notice : LogLevel::error, reason);
+  loop_.stop();
+}
+
+Status Daemon::make_ports(const DaemonSettings& settings) {
+  events_ = std::make_unique<EventQueue>(loop_, [this](Event event) { consume(std::move(event)); });
+  store_ = std::make_unique<FileStore>(settings.state_dir + "/state", *events_);
+  LibvirtOptions options;
+  options.uri = settings.libvirt_uri;
+  options.run_dir = settings.run_dir;
+  options.state_dir = settings.state_dir;
+  options.log = [this](const std::string& line) {
+    loop_.post([this, line] { log_.log(LogLevel::info, line); });
+  };
+  hypervisor_ = std::make_unique<LibvirtHypervisor>(std::move(options), *events_);
+  fencer_ = std::make_unique<AgentFencer>(*events_);
+  IpcServerOptions ipc;
+  ipc.name = settings.ipc_name;
+  auto control = IpcServer::create(
+      loop_, *events_, ipc, [this](const std::string& source, const std::string& reason) {
+        log_.log(LogLevel::warning, "refused a request of " + source + ": " + reason);
+      });
+  if (!control) return control.error();
+  control_ = std::move(control).value();
+  return ok_status();
+}
+
+Status Daemon::make_driver(const NodeIdentity& self) {
+  auto loaded = load(*store_, *hypervisor_, wall_now());
+  if (!loaded) return loaded.error();
+  if (!loaded.value().problem.empty()) {
+    log_.log(LogLevel::error, "the stored state is lost: " + loaded.value().problem);
+  }
+  DriverCallbacks callbacks;
+  callbacks.log = [this](const std::string& line) { log_.log(LogLevel::info, line); };
+  callbacks.exit = [this](int code, const std::string& reason) { end(code, reason); };
+  driver_ = std::make_unique<Driver>(
+      self, std::move(loaded).value(),
+      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_}, std::move(callbacks),
+      monotonic_now());
+  doorbell_ = std::make_unique<Doorbell>(*driver_, [this] { ring(); });
+  corosync_ = std::make_unique<CorosyncGroup>(loop_, *doorbell_);
+  group_.set(corosync_.get());
+  return ok_status();
+}
+
+Result<int> Daemon::run(const DaemonSettings& settings, const NodeIdentity& self) {
+  if (const Status made = make_ports(settings); !made) return made.error();
+  if (const Status made = make_driver(self); !made) return made.error();
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const Status set = loop_.on_signal(signal, [this] { consume(StopRequested{}); });
+    if (!set) return set.error();
+  }
+  ring();
+  loop_.run();
+  group_.set(nullptr);
+  return exit_code_;
+}
+
+}  // namespace
+
+Result<int> run_daemon(const DaemonSettings& settings) {
+  const auto lock = HostLock::take(settings.run_dir);
+  if (!lock) return lock.error();
+  const auto nodelist = read_nodelist();
+  if (!nodelist) return nodelist.error().in("corosync must run before clusterd");
+  const auto self = read_identity(nodelist.value().self, settings.machine_id_file,
+                                  settings.boot_id_file);
+  if (!self) return self.error();
+  auto loop = MainLoop::create();
+  if (!loop) return loop.error();
+  Log log(LogOptions{});
+  Daemon daemon(*loop.value(), log);
+  return daemon.run(settings, self.value());
+}
+
+}  // namespace clusterd

@@ -1,0 +1,49 @@
+// clusterd: the daemon, one a host.
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "clusterd/config/node_settings.h"
+#include "clusterd/daemon/daemon.h"
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: clusterd [--config FILE] [--check-config]\n"
+    "  --config FILE    node-local settings (default /etc/clusterd/clusterd.yaml; may be absent)\n"
+    "  --check-config   read them, say what is wrong, and end\n";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string file = "/etc/clusterd/clusterd.yaml";
+  bool check_only = false;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--check-config") == 0) {
+      check_only = true;
+    } else if (std::strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+      file = argv[++i];
+    } else {
+      std::fputs(kUsage, stderr);
+      return 2;
+    }
+  }
+  const auto loaded = clusterd::load_node_settings(file);
+  if (const auto* errors = std::get_if<std::vector<clusterd::ConfigError>>(&loaded)) {
+    for (const auto& error : *errors) std::fprintf(stderr, "%s\n", error.str().c_str());
+    return 1;
+  }
+  if (check_only) return 0;
+  const auto& node = std::get<clusterd::NodeSettings>(loaded);
+  const auto ended = clusterd::run_daemon({.libvirt_uri = node.libvirt_uri,
+                                           .state_dir = node.state_dir,
+                                           .run_dir = node.run_dir,
+                                           .ipc_name = node.ipc_name,
+                                           .boot_id_file = node.boot_id_file,
+                                           .machine_id_file = node.machine_id_file});
+  if (!ended) {
+    std::fprintf(stderr, "clusterd: %s\n", ended.error().message.c_str());
+    return 1;
+  }
+  return ended.value();
+}
