@@ -157,12 +157,15 @@ class Reader {
     } else if constexpr (is_optional<T>::value) {
       bool present = false;
       read(present);
+      value.reset();  // its default may be a value
       if (ok_ && present) read(value.emplace());
     } else if constexpr (is_vector<T>::value) {
       const std::uint32_t size = count();
+      value.clear();
       for (std::uint32_t i = 0; ok_ && i < size; ++i) read(value.emplace_back());
     } else if constexpr (is_set<T>::value) {
       const std::uint32_t size = count();
+      value.clear();
       for (std::uint32_t i = 0; ok_ && i < size; ++i) {
         typename T::value_type element{};
         read(element);
@@ -172,6 +175,7 @@ class Reader {
       }
     } else if constexpr (is_map<T>::value) {
       const std::uint32_t size = count();
+      value.clear();
       for (std::uint32_t i = 0; ok_ && i < size; ++i) {
         typename T::key_type key{};
         read(key);

@@ -161,20 +161,18 @@ void Link::serve(const std::shared_ptr<State>& state, virConnectPtr connection) 
     const std::lock_guard lock(state->mutex);
     state->closed = false;
   }
-  using Shared = std::shared_ptr<State>;
   const auto on_close = [](virConnectPtr, int reason, void* opaque) {
-    const Shared& s = *static_cast<Shared*>(opaque);
-    const std::lock_guard lock(s->mutex);
-    s->closed = true;
-    s->close_reason = reason_text(reason);
-    s->changed.notify_all();
+    auto& s = *static_cast<State*>(opaque);
+    const std::lock_guard lock(s.mutex);
+    s.closed = true;
+    s.close_reason = reason_text(reason);
+    s.changed.notify_all();
   };
-  const auto free_shared = [](void* opaque) { delete static_cast<Shared*>(opaque); };
   state->calls.count("virConnectRegisterCloseCallback");
-  auto* shared = new Shared(state);
+  // A plain pointer: libvirt calls back under the lock that unregistering takes, so none comes
+  // after serve(). Drivers inside this process accept a free callback and then never call it.
   const bool has_close =
-      virConnectRegisterCloseCallback(connection, on_close, shared, free_shared) == 0;
-  if (!has_close) delete shared;  // a driver inside this process: it cannot go away
+      virConnectRegisterCloseCallback(connection, on_close, state.get(), nullptr) == 0;
   const std::array<std::pair<int, virConnectDomainEventGenericCallback>, 2> wanted{{
       {VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(on_lifecycle)},  // I/O errors show as SUSPENDED
       {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, generic(on_agent)},

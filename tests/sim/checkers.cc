@@ -67,10 +67,16 @@ void Checkers::check_may_act(const SimHost& host, const std::string& what) {
   }
 }
 
+void Checkers::check_once(const SimHost& host, OpId op, const std::string& what) {
+  if (dispatched_.emplace(Host{host.id, host.boot}, op).second) return;
+  fail("S2", name_of(host.id) + " " + what + " twice for operation " + op.str());
+}
+
 void Checkers::on_start(const SimHost& host, const DispatchStart& order) {
   ++activity_.starts;
   check_may_act(host, "starts " + name_of(order.vm));
   check_alone(host, order.vm, "is started");
+  check_once(host, order.op, "starts " + name_of(order.vm));
 }
 
 void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
@@ -83,6 +89,7 @@ void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
   if (order.kind == PowerOpKind::read_power) return;
   ++activity_.fences;
   check_may_act(host, "acts on the power of " + name_of(order.target));
+  check_once(host, order.op, "acts on the power of " + name_of(order.target));
   if (order.target == host.id) fail("S6", name_of(host.id) + " switches itself");
 }
 

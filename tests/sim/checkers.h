@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -68,12 +69,15 @@ class Checkers final : public WorldObserver, public DispatchObserver {
 
  private:
   void check_alone(const SimHost& host, VmId vm, const char* when);
+  // An operation is carried out once; whoever takes it over looks instead of doing it again (R4).
+  void check_once(const SimHost& host, OpId op, const std::string& what);
   void check_may_act(const SimHost& host, const std::string& what);
 
   SimEnv& env_;
   Ask standing_;
   std::optional<Violation> violation_;
   Activity activity_;
+  std::set<std::pair<Host, OpId>> dispatched_;
   std::map<Digest, Digest> state_of_chain_;
   // (epoch, index, digest of the members) -> chain
   std::map<std::tuple<Epoch, LogIndex, Digest>, Digest> chain_at_;

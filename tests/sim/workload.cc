@@ -57,14 +57,19 @@ void Workload::change_configuration() {
 }
 
 void Workload::help() {
+  const SimNode* best = cluster_.authority();
   for (std::uint32_t number = 1; number <= cluster_.options().nodes; ++number) {
     SimNode& node = cluster_.node(number);
-    if (!node.responsive()) continue;
-    const LocalView local = node.local();
-    if (!local.coordinator) continue;
-    if (!node.state().accepted) {
+    if (node.responsive() && node.local().coordinator && !node.state().accepted) {
       cluster_.send(node.id(), RecoverCluster{name_of(node.id())});
     }
+    if (node.host().powered) continue;
+    // Looks at the machine, sees that it is dark, says so, and switches it on again. Needed when
+    // its device never said "on" while this boot was a member: then its "off" proves nothing.
+    if (best != nullptr && best->state().nodes.at(node.id()).loss) {
+      cluster_.ask(best->id(), NodeCommand{name_of(node.id()), NodeOrderKind::confirm_dead, false});
+    }
+    node.power_on();
   }
 }
 
