@@ -3,6 +3,7 @@
 #include <libvirt/libvirt.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "resource-agents/libvirt/boards.h"
@@ -42,8 +43,9 @@ struct LibvirtHypervisor::Core : std::enable_shared_from_this<LibvirtHypervisor:
 
   void connect();
   void close();
-  void log(const std::string& line) const {
-    if (options.log) options.log(line);
+  void log(const std::string& line) {
+    const std::lock_guard lock(log_mutex);
+    if (options.log && !log_closed) options.log(line);
   }
   void on_lifecycle(VmId vm, int event, int detail);
   void finish(VmOperationEnded ended, Ticket& ticket);
@@ -58,6 +60,8 @@ struct LibvirtHypervisor::Core : std::enable_shared_from_this<LibvirtHypervisor:
   void ping(Session& session, Ticket& ticket, VmId vm, Clock::time_point deadline);
 
   const LibvirtOptions options;
+  std::mutex log_mutex;
+  bool log_closed = false;  // a given-up thread must not reach a dead log either
   libvirt::Outbox outbox;
   libvirt::CallCounter calls;
   libvirt::Grants grants;
@@ -90,6 +94,10 @@ void LibvirtHypervisor::Core::connect() {
 
 void LibvirtHypervisor::Core::close() {
   outbox.close();
+  {
+    const std::lock_guard lock(log_mutex);
+    log_closed = true;
+  }
   stops.close();
   pool.shut_down();
   link.reset();

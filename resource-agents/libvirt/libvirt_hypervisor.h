@@ -26,7 +26,7 @@ struct LibvirtOptions {
   std::string uri = "qemu:///system";
   std::string run_dir = "/run/clusterd";        // grants; the hook knows the default only
   std::string state_dir = "/var/lib/clusterd";  // protected; the hook knows the default only
-  std::function<void(const std::string&)> log;  // from any thread; may be empty
+  std::function<void(const std::string&)> log;  // from any thread, must not block; may be empty
   Duration look_timeout{5000};                  // then LookedUp{nullopt}
   Duration list_timeout{20000};                 // then DomainsListed{ok=false}
   Duration agent_timeout{3000};                 // of one question to a guest's agent
@@ -36,7 +36,7 @@ class LibvirtHypervisor final : public Hypervisor {
  public:
   // Reads the protected VMs, revokes what an earlier daemon granted, and begins
   // to connect; HypervisorConnection tells how that ended.
-  // `sink` must live until the destructor has returned; no event is posted after it.
+  // `sink` must live until the destructor has returned; nothing is posted or logged after it.
   LibvirtHypervisor(LibvirtOptions options, EventSink& sink);
   // Takes at most some seconds; threads stuck in libvirt are left behind.
   ~LibvirtHypervisor() override;

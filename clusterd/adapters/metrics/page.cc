@@ -14,8 +14,9 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 // contract.md section 3.
-constexpr std::array<std::string_view, 9> kNodeStates = {
-    "online", "joining", "maintenance", "unmanaged", "lost", "fencing", "dead", "condemned", "left"};
+constexpr std::array<std::string_view, 9> kNodeStates = {"online",    "joining",   "maintenance",
+                                                         "unmanaged", "lost",      "fencing",
+                                                         "dead",      "condemned", "left"};
 constexpr std::array<std::string_view, 12> kVmStates = {
     "running", "starting",  "stopping", "migrating", "stopped", "waiting",
     "paused",  "preempted", "failed",   "unknown",   "stuck",   "duplicate"};

@@ -42,9 +42,10 @@ def blank_until_founded(scenario, cluster):
 def coordinator_dies_and_returns(scenario, cluster):
     scenario.step("the coordinator's host dies silently: the next one goes on")
     cluster.node("n1").power_cut()
-    wait_until(lambda: status(cluster, "n3")["cluster"]["coordinator"] == "n2", DEADLINE, "n2 leads")
+    wait_until(lambda: status(cluster, "n3")["cluster"]["coordinator"] == "n2", DEADLINE,
+               "n2 leads")
     wait_until(lambda: node_state(cluster, "n3", "n1") == "lost", DEADLINE, "n1 counts as lost")
-    scenario.step("it boots again: its new boot proves the old one dead, and it has all the history")
+    scenario.step("it boots again: its new boot proves the old one dead, its history is whole")
     cluster.node("n1").boot()
     everywhere_online(cluster)
     expect("node_dead" in kinds(cluster, "n1"), "the old boot was proven dead")

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# ctest: full
 """With an arbiter two of four nodes stay quorate when the others die one after the other.
 
 The scenario "a second host dies while the first failover is under way" needs that: without the
