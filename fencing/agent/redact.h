@@ -19,7 +19,7 @@ class OutputTail {
   static constexpr std::size_t kKept = 2 * kShown;  // a secret is at most 4 KiB long
 
   void append(std::string_view bytes);
-  // At most kShown bytes of it, each secret replaced by [hidden].
+  // The last kShown bytes, each secret in them replaced by [hidden].
   [[nodiscard]] std::string shown(const std::vector<WipedText>& secrets) const;
 
   ~OutputTail();

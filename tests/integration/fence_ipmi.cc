@@ -187,11 +187,13 @@ struct Fixture {
   std::uint64_t next = 1;
   double seconds = 0;
 
-  PowerOperationEnded run(PowerOpKind kind, Duration timeout = Duration(20000),
-                          std::uint32_t retries = 0) {
+  PowerOperationEnded run(PowerOpKind kind, Duration timeout = Duration(20000)) {
+    return run(kind, bmc.device(timeout));
+  }
+  PowerOperationEnded run(PowerOpKind kind, const NamedDevice& device) {
     const OpId op{Epoch(1), LogIndex(next++)};
     const auto begin = std::chrono::steady_clock::now();
-    fencer.operate({op, kind, NodeId(3), "n3", {{bmc.device(timeout)}}, retries});
+    fencer.operate({op, kind, NodeId(3), "n3", {{device}}, 0});
     const auto ended = sink.power(op);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return ended;
@@ -230,8 +232,15 @@ TEST_CASE_METHOD(Fixture, "ipmi: a real BMC is read, fenced, verified off, and s
   CHECK(ended.outcome == Outcome::done);
   CHECK(bmc.read("power") == "1\n");
   CHECK(bmc.leftovers() == "");
+  // Two seconds of a fence are the agent's default of power_wait.
+  const double power_on = seconds;
+  NamedDevice quick = bmc.device();
+  quick.device.options["power_wait"] = "0";
+  CHECK(run(PowerOpKind::fence, quick).outcome == Outcome::done);
+  CHECK(seconds < fence);
   UNSCOPED_INFO("status " << status << " s, fence " << fence << " s, off already " << again
-                          << " s, power on " << seconds << " s");
+                          << " s, power on " << power_on << " s, fence without power_wait " << seconds
+                          << " s");
   CHECK(fence < 20);
 }
 

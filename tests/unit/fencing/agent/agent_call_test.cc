@@ -127,7 +127,7 @@ TEST_CASE("redaction: a secret is hidden wherever it stands, also across reads a
     cut.append("hunter2 hunter2 hunter2");
     cut.append(std::string(fill, '.'));
     const std::string shown = cut.shown(secrets);
-    REQUIRE(shown.size() <= OutputTail::kShown + 8);
+    REQUIRE(shown.size() <= OutputTail::kShown + 3 * std::string("[hidden]").size());
     std::string rest = shown.substr(0, shown.find('.'));
     for (auto at = rest.find("[hidden]"); at != rest.npos; at = rest.find("[hidden]")) {
       rest.erase(at, 8);

@@ -19,6 +19,8 @@ struct Fixture {
   std::unique_ptr<AgentFencer> fencer =
       std::make_unique<AgentFencer>(sink, AgentFencerOptions{agents.folder, Duration(10)});
 
+  std::uint64_t readings = 0;
+
   PowerOperationEnded run(const DispatchPower& what) {
     fencer->operate(what);
     return sink.power(what.op.index.value);
@@ -47,7 +49,8 @@ echo $$ >> pids
 Power reading(Fixture& fixture, const std::string& body) {
   fixture.agents.agent("fence_odd", body);
   const auto ended =
-      fixture.run(order(PowerOpKind::read_power, {{device("bmc", "fence_odd", Duration(2000))}}));
+      fixture.run(order(PowerOpKind::read_power, {{device("bmc", "fence_odd", Duration(2000))}},
+                        ++fixture.readings));
   CHECK((ended.outcome == Outcome::done) == (ended.readings.at("bmc") != Power::unknown));
   return ended.readings.at("bmc");
 }
@@ -181,7 +184,7 @@ TEST_CASE_METHOD(Fixture, "fencer: an agent gets no descriptor, signal mask or v
   ::setenv("CLUSTERD_TEST_VARIABLE", "x", 1);
   agents.agent("fence_look", R"(
 ls -l /proc/self/fd > fds
-grep -E 'SigBlk|SigIgn' /proc/$$/status > masks
+grep -E 'SigBlk|SigIgn' /proc/self/status > masks
 env > variables
 ps -o pid=,pgid=,sid= -p $$ > ids
 echo $$ > me
