@@ -86,16 +86,18 @@ class Bmc {
           "  'set power') echo \"$3\" > power; echo \"set $3\" >> orders ;;\n"
           "esac\n");
     std::filesystem::permissions(folder + "/switch", std::filesystem::perms::owner_all);
-    write("lan.conf", "name \"n3\"\nset_working_mc 0x20\nstartlan 1\n  addr 127.0.0.1 " +
-                          std::to_string(port) +
-                          "\n  priv_limit admin\n  allowed_auths_callback none md2 md5 straight\n"
-                          "  allowed_auths_user none md2 md5 straight\n"
-                          "  allowed_auths_operator none md2 md5 straight\n"
-                          "  allowed_auths_admin none md2 md5 straight\n"
-                          "  guid a123456789abcdefa123456789abcdef\nendlan\n"
-                          "chassis_control \"" + folder + "/switch 0x20\"\n"
-                          "user 1 false \"\" \"test\" user 10 none md2 md5 straight\n"
-                          "user 2 true \"admin\" \"s3cret-of-bmc\" admin 10 none md2 md5 straight\n");
+    write("lan.conf",
+          "name \"n3\"\nset_working_mc 0x20\nstartlan 1\n  addr 127.0.0.1 " + std::to_string(port) +
+              "\n  priv_limit admin\n  allowed_auths_callback none md2 md5 straight\n"
+              "  allowed_auths_user none md2 md5 straight\n"
+              "  allowed_auths_operator none md2 md5 straight\n"
+              "  allowed_auths_admin none md2 md5 straight\n"
+              "  guid a123456789abcdefa123456789abcdef\nendlan\n"
+              "chassis_control \"" +
+              folder +
+              "/switch 0x20\"\n"
+              "user 1 false \"\" \"test\" user 10 none md2 md5 straight\n"
+              "user 2 true \"admin\" \"s3cret-of-bmc\" admin 10 none md2 md5 straight\n");
     write("emu.cmds", "mc_setbmc 0x20\n"
                       "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\n"
                       "mc_enable 0x20\n");
@@ -122,7 +124,8 @@ class Bmc {
     ::posix_spawnattr_init(&attributes);
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
     ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    ::posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
+    ::posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_CREAT | O_WRONLY | O_APPEND,
+                                       0600);
     ::posix_spawn_file_actions_adddup2(&actions, 1, 2);
     REQUIRE(::posix_spawnp(&pid_, "ipmi_sim", &actions, &attributes,
                            const_cast<char**>(arguments.data()), environ) == 0);
@@ -239,8 +242,8 @@ TEST_CASE_METHOD(Fixture, "ipmi: a real BMC is read, fenced, verified off, and s
   CHECK(run(PowerOpKind::fence, quick).outcome == Outcome::done);
   CHECK(seconds < fence);
   UNSCOPED_INFO("status " << status << " s, fence " << fence << " s, off already " << again
-                          << " s, power on " << power_on << " s, fence without power_wait " << seconds
-                          << " s");
+                          << " s, power on " << power_on << " s, fence without power_wait "
+                          << seconds << " s");
   CHECK(fence < 20);
 }
 
