@@ -116,7 +116,6 @@ void PowerRun::verified(const std::vector<CallResult>& results) {
     if (reading ? power != Power::unknown : power == wanted) continue;
     good = false;
     again = again && worth_retrying(results[i], device.device.timeout);
-    // Why `off` failed says more than that the device still says on.
     if (power != Power::unknown) {
       problems_.emplace(device.name, device.name + " still says " + word(power));
     }
@@ -148,7 +147,9 @@ void PowerRun::note(const std::string& action, const std::vector<CallResult>& re
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (succeeded(action, results[i])) continue;
     const NamedDevice& device = level()[i];
-    problems_[device.name] = describe(device.name, action, device.device.timeout, results[i]);
+    // Why `off` failed says more than what its status said afterwards.
+    problems_.emplace(device.name,
+                      describe(device.name, action, device.device.timeout, results[i]));
   }
 }
 

@@ -48,7 +48,7 @@ class PowerRun {
   std::uint32_t passes_ = 0;   // status passes over this level
   bool touched_ = false;       // an `off` or `on` may have had an effect
   std::map<std::string, Power> readings_;
-  std::map<std::string, std::string> problems_;  // of each device, its latest
+  std::map<std::string, std::string> problems_;  // of each device, its first
   std::vector<std::string> names_;               // of the level tried last
   std::unique_ptr<Round> round_;
 };

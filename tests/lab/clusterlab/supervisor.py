@@ -85,7 +85,7 @@ class Supervisor:
         """Starts the service if it is time to, or kills it if it is told to crash."""
         if service.process:
             if service.crash_after is not None and now >= service.started + service.crash_after:
-                service.process.kill()
+                _signal(service, signal.SIGKILL)
             return
         if service.state in ("held", "ended") or now < service.due:
             return
@@ -194,9 +194,15 @@ class Supervisor:
             for number, patience in ((signal.SIGTERM, STOP_TIMEOUT), (signal.SIGKILL, 5.0)):
                 deadline = time.monotonic() + patience
                 if service.process:
-                    service.process.send_signal(number)
+                    _signal(service, number)
                 while service.process and time.monotonic() < deadline:
                     self._sleep(deadline)
+
+
+def _signal(service, number):
+    """Signals a child that _reap has not seen yet. Popen's own methods would wait for it first,
+    and _reap would then never learn of its end."""
+    os.kill(service.process.pid, number)
 
 
 def _deadline(service):
