@@ -4,6 +4,8 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "clusterd/model/failover_phases.h"
+
 namespace clusterd {
 namespace {
 
@@ -98,40 +100,11 @@ Json phase(const FailoverRecord& record, const std::optional<ClusterTime>& at) {
   return (*at - record.ring).count();
 }
 
-template <class Pick>
-std::optional<ClusterTime> extreme(const FailoverRecord& record, bool last, Pick pick) {
-  std::optional<ClusterTime> found;
-  for (const auto& [id, vm] : record.vms) {
-    const std::optional<ClusterTime> at = pick(vm);
-    if (!at) {
-      if (last) return std::nullopt;  // not all have got there
-      continue;
-    }
-    if (!found || (last ? *at > *found : *at < *found)) found = at;
-  }
-  return found;
-}
-
-Json phases_of(const FailoverRecord& record) {
-  std::optional<ClusterTime> fenced;
-  bool all_fenced = true;
-  for (const auto& [node, at] : record.fenced) {
-    if (!at) all_fenced = false;
-    if (at && (!fenced || *at > *fenced)) fenced = at;
-  }
-  const auto planned = [](const VmRecovery& vm) { return vm.planned; };
-  const auto active = [](const VmRecovery& vm) { return vm.active; };
-  const auto created = [](const VmRecovery& vm) { return vm.create_returned; };
-  const auto agent = [](const VmRecovery& vm) { return vm.agent; };
+Json phases_json(const FailoverRecord& record) {
   Json json;
-  json["ring"] = 0;
-  json["activated"] = (record.activated - record.ring).count();
-  json["fenced"] = phase(record, all_fenced ? fenced : std::nullopt);
-  json["planned"] = phase(record, extreme(record, true, planned));
-  json["first_active"] = phase(record, extreme(record, false, active));
-  json["last_active"] = phase(record, extreme(record, true, active));
-  json["create_returned"] = phase(record, extreme(record, true, created));
-  json["agents"] = phase(record, extreme(record, true, agent));
+  for (const FailoverPhase& phase : phases_of(record)) {
+    json[phase.name] = phase.at ? Json(phase.at->count()) : Json(nullptr);
+  }
   return json;
 }
 
@@ -160,7 +133,7 @@ Json json_of(const ClusterState& state, const FailoverRecord& record) {
           {"done", record.done},
           {"lost", lost},
           {"vms", vms},
-          {"phases_ms", phases_of(record)}};
+          {"phases_ms", phases_json(record)}};
 }
 
 }  // namespace

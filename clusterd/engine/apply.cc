@@ -61,12 +61,19 @@ Applied apply(ClusterState& state, const LogEntry& entry) {
 
 namespace apply_detail {
 
-void record(ClusterState& state, EventKind kind, std::optional<NodeId> node,
-            std::optional<VmId> vm, std::string text) {
+HistoryEvent& record(ClusterState& state, EventKind kind, std::optional<NodeId> node,
+                     std::optional<VmId> vm, std::string text) {
   const std::uint64_t sequence = state.next_event++;
-  state.history.emplace(sequence,
-                        HistoryEvent{sequence, state.time, kind, node, vm, std::move(text)});
+  HistoryEvent event;
+  event.sequence = sequence;
+  event.at = state.time;
+  event.kind = kind;
+  event.node = node;
+  event.vm = vm;
+  event.text = std::move(text);
+  const auto added = state.history.emplace(sequence, std::move(event)).first;
   while (state.history.size() > kHistoryLimit) state.history.erase(state.history.begin());
+  return added->second;
 }
 
 void demand_durable(ClusterState& state) { state.durable_floor = state.position.index; }

@@ -37,14 +37,15 @@ std::string on(Entry& entry, const AcceptState& body);
 
 // ---- shared by the handlers ----------------------------------------------------------------
 
-// Appends to the history; the oldest events make room.
-void record(ClusterState& state, EventKind kind, std::optional<NodeId> node,
-            std::optional<VmId> vm, std::string text);
+// Appends to the history; the oldest events make room. Returns the new one, until the next call.
+HistoryEvent& record(ClusterState& state, EventKind kind, std::optional<NodeId> node,
+                     std::optional<VmId> vm, std::string text);
 // Effects wait until every synced member has made this position durable (R1).
 void demand_durable(ClusterState& state);
 // Applies a death proof: condemns the boot, releases what it held, closes what it executed (R16).
-// Precondition: the boot is not in the view.
-void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::string detail);
+// `devices`: what the devices of a fence did. Precondition: the boot is not in the view.
+void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::string detail,
+                std::map<std::string, Outcome> devices = {});
 // Counts a failure of this VM on this node and decides what comes next: again here, elsewhere,
 // or slow retries.
 void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason);

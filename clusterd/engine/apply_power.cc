@@ -33,14 +33,33 @@ std::string check_target(const ClusterState& state, const OperatePower& body) {
 // that is wired to another machine would otherwise prove a living host dead.
 std::string uncalibrated(const NodeState& node, const PowerClosed& body, BootId boot) {
   for (const std::string& device : body.level) {
-    const auto found = node.calibration.find(device);
-    const bool calibrated = found != node.calibration.end() && found->second.boot == boot &&
-                            found->second.reading == Power::on;
-    if (!calibrated) {
+    if (!is_calibrated(node, device, boot)) {
       return device + " says off, but never said on while this boot was a member: no proof";
     }
   }
   return {};
+}
+
+// What each device of a fence did, for the history and the metrics: done only if its "off" counts.
+std::map<std::string, Outcome> answers(const NodeState& node, const PowerClosed& body,
+                                       BootId boot) {
+  std::map<std::string, Outcome> answers;
+  for (const auto& [device, reading] : body.readings) {
+    Outcome& outcome = answers[device];
+    switch (reading) {
+      case Power::on:
+        outcome = Outcome::failed_without_effect;
+        break;
+      case Power::off:
+        outcome = is_calibrated(node, device, boot) ? Outcome::done : Outcome::unknown;
+        break;
+      case Power::unknown:
+        outcome = body.outcome == Outcome::failed_without_effect ? Outcome::failed_without_effect
+                                                                 : Outcome::unknown;
+        break;
+    }
+  }
+  return answers;
 }
 
 bool all_off(const PowerClosed& body) {
@@ -70,7 +89,8 @@ void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const H
   }
   if (problem.empty()) {
     prove_dead(state, target, DeathCause::fenced,
-               text(body.level) + " says off, asked by " + node_name(state, entry.sender));
+               text(body.level) + " says off, asked by " + node_name(state, entry.sender),
+               answers(node, body, target.boot));
     return;
   }
   Loss& loss = *node.loss;
@@ -81,7 +101,8 @@ void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const H
   node.settle_until = state.time + timers.fence_settle;
   record(state, EventKind::fence_failed, target.node, std::nullopt,
          "fencing " + node_name(state, target.node) + " failed: " + problem +
-             "; its VMs stay unknown, the next attempt follows");
+             "; its VMs stay unknown, the next attempt follows")
+      .devices = answers(node, body, target.boot);
 }
 
 void close_reading(Entry& entry, const PowerClosed& body, NodeState& node, const Host& target) {
@@ -234,12 +255,14 @@ void forget_old_boots(NodeState& node) {
 
 }  // namespace
 
-void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::string detail) {
+void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::string detail,
+                std::map<std::string, Outcome> devices) {
   NodeState& node = state.nodes[host.node];
   node.dead.emplace(host.boot, Death{cause, state.time, detail});
   forget_old_boots(node);
   record(state, EventKind::node_dead, host.node, std::nullopt,
-         node_name(state, host.node) + " is proven dead: " + detail);
+         node_name(state, host.node) + " is proven dead: " + detail)
+      .devices = std::move(devices);
   note_death_in_failover(state, node, host.node, detail);
   if (node.loss && node.loss->boot == host.boot) node.loss.reset();
   if (node.power && node.power->target == host && node.power->kind != PowerOpKind::power_on) {

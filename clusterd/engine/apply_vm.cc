@@ -178,7 +178,8 @@ std::string on(Entry& entry, const StartVm& body) {
   vm.operation = operation;
   vm.restart_ordered = false;
   record(state, EventKind::vm_starting, body.on.node, body.vm,
-         vm.name + " starts on " + node_name(state, body.on.node));
+         vm.name + " starts on " + node_name(state, body.on.node))
+      .cause = body.cause;
   if (VmRecovery* recovery = recovery_of(state, body.vm, vm)) {
     if (!recovery->planned) recovery->planned = state.time;
     recovery->to = body.on.node;

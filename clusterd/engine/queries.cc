@@ -19,6 +19,12 @@ bool is_dead(const ClusterState& state, const Host& host) {
   return node != state.nodes.end() && node->second.dead.contains(host.boot);
 }
 
+bool is_calibrated(const NodeState& node, const std::string& device, BootId boot) {
+  const auto found = node.calibration.find(device);
+  return found != node.calibration.end() && found->second.boot == boot &&
+         found->second.reading == Power::on;
+}
+
 bool in_view(const ClusterState& state, const Host& host) {
   const Member* member = member_of(state, host.node);
   return member != nullptr && member->boot == host.boot;

@@ -14,6 +14,8 @@ namespace clusterd {
 // The same, but only if it is synced.
 [[nodiscard]] const Member* synced_member(const ClusterState& state, NodeId node);
 [[nodiscard]] bool is_dead(const ClusterState& state, const Host& host);
+// The device said "on" while this boot was a member: only then does its "off" prove a death (R17).
+[[nodiscard]] bool is_calibrated(const NodeState& node, const std::string& device, BootId boot);
 // The host is in the active view, with or without a synced daemon.
 [[nodiscard]] bool in_view(const ClusterState& state, const Host& host);
 // "n1", or "node 7" when Corosync never told its name.

@@ -331,10 +331,12 @@ struct HistoryEvent {
   std::optional<NodeId> node;
   std::optional<VmId> vm;
   std::string text;  // one sentence for a person
+  std::optional<Cause> cause;              // vm_starting: why
+  std::map<std::string, Outcome> devices;  // node_dead by a fence, fence_failed: what each did
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.sequence, s.at, s.kind, s.node, s.vm, s.text);
+    f(s.sequence, s.at, s.kind, s.node, s.vm, s.text, s.cause, s.devices);
   }
   friend bool operator==(const HistoryEvent&, const HistoryEvent&) = default;
 };

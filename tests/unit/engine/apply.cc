@@ -74,6 +74,17 @@ PowerClosed off(OpId op) {
   return {op, n1, Outcome::done, {{"bmc-n1", Power::off}}, {"bmc-n1"}, ""};
 }
 
+// The newest event of this kind.
+const HistoryEvent& last_event(const ClusterState& state, EventKind kind) {
+  for (auto event = state.history.rbegin(); event != state.history.rend(); ++event) {
+    if (event->second.kind == kind) return event->second;
+  }
+  FAIL("no such event in the history");
+  return state.history.begin()->second;
+}
+
+using Answers = std::map<std::string, Outcome>;
+
 }  // namespace
 
 TEST_CASE("apply: a VM that another host may run is not started") {
@@ -147,7 +158,11 @@ TEST_CASE("apply: a calibrated device that says off proves the lost boot dead an
   CHECK(lab.state.nodes.at(n1).dead.contains(lab.state.nodes.at(n1).boot));
   CHECK(lab.state.vms.at(lab.web).holders.empty());
   CHECK(lab.state.durable_floor == lab.state.position.index);
-  CHECK(say(lab.state, n2, start(lab.state, lab.web, n2)).refusal.empty());
+  CHECK(last_event(lab.state, EventKind::node_dead).devices == Answers{{"bmc-n1", Outcome::done}});
+  StartVm again = start(lab.state, lab.web, n2);
+  again.cause = Cause::host_lost;
+  CHECK(say(lab.state, n2, again).refusal.empty());
+  CHECK(last_event(lab.state, EventKind::vm_starting).cause == Cause::host_lost);
   CHECK(lab.state.failovers.size() == 1);
 }
 
@@ -159,6 +174,8 @@ TEST_CASE("apply: off from a device that never said on for this boot is no proof
   CHECK(say(lab.state, n2, off(lab.fence_n1())).refusal.empty());
   CHECK(lab.state.nodes.at(n1).dead.empty());
   CHECK(lab.state.nodes.at(n1).loss->last_failure.find("no proof") != std::string::npos);
+  CHECK(last_event(lab.state, EventKind::fence_failed).devices ==
+        Answers{{"bmc-n1", Outcome::unknown}});
   CHECK(lab.state.vms.at(lab.web).holders.size() == 1);
 }
 
@@ -168,8 +185,11 @@ TEST_CASE("apply: a fence that timed out is never a death") {
   lab.lose_n1();
   PowerClosed closed = off(lab.fence_n1());
   closed.outcome = Outcome::unknown;
+  closed.readings = {{"bmc-n1", Power::unknown}, {"pdu", Power::on}};
   CHECK(say(lab.state, n2, closed).refusal.empty());
   CHECK(lab.state.nodes.at(n1).dead.empty());
+  CHECK(last_event(lab.state, EventKind::fence_failed).devices ==
+        Answers{{"bmc-n1", Outcome::unknown}, {"pdu", Outcome::failed_without_effect}});
   CHECK(lab.state.nodes.at(n1).loss->attempts == 1);
   CHECK(lab.state.nodes.at(n1).loss->next_attempt > lab.state.time);
 }
