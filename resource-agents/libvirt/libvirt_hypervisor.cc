@@ -37,6 +37,7 @@ struct LibvirtHypervisor::Core : std::enable_shared_from_this<LibvirtHypervisor:
   Core(LibvirtOptions options_, EventSink& sink)
       : options(std::move(options_)),
         outbox(sink),
+        calls(options.called),
         grants(options.run_dir),
         protection(options.state_dir),
         pool([this] { return std::make_unique<Session>(options.uri, calls); }, {}) {}
@@ -98,6 +99,7 @@ void LibvirtHypervisor::Core::close() {
     const std::lock_guard lock(log_mutex);
     log_closed = true;
   }
+  calls.close();
   stops.close();
   pool.shut_down();
   link.reset();

@@ -27,6 +27,8 @@ struct LibvirtOptions {
   std::string run_dir = "/run/clusterd";        // grants; the hook knows the default only
   std::string state_dir = "/var/lib/clusterd";  // protected; the hook knows the default only
   std::function<void(const std::string&)> log;  // from any thread, must not block; may be empty
+  // Names each libvirt function as it is called; as `log`.
+  std::function<void(const char* function)> called;
   Duration look_timeout{5000};                  // then LookedUp{nullopt}
   Duration list_timeout{20000};                 // then DomainsListed{ok=false}
   Duration agent_timeout{3000};                 // of one question to a guest's agent
@@ -36,7 +38,8 @@ class LibvirtHypervisor final : public Hypervisor {
  public:
   // Reads the protected VMs, revokes what an earlier daemon granted, and begins
   // to connect; HypervisorConnection tells how that ended.
-  // `sink` must live until the destructor has returned; nothing is posted or logged after it.
+  // `sink` must live until the destructor has returned; nothing is posted, logged or counted
+  // after it.
   LibvirtHypervisor(LibvirtOptions options, EventSink& sink);
   // Takes at most some seconds; threads stuck in libvirt are left behind.
   ~LibvirtHypervisor() override;

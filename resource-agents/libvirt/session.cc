@@ -16,6 +16,12 @@ constexpr std::chrono::milliseconds kLongestPause{1000};
 void CallCounter::count(const char* function) {
   const std::lock_guard lock(mutex_);
   ++calls_[function];
+  if (told_) told_(function);
+}
+
+void CallCounter::close() {
+  const std::lock_guard lock(mutex_);
+  told_ = nullptr;
 }
 
 std::map<std::string, std::uint64_t> CallCounter::snapshot() const {

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,11 +26,19 @@ using Clock = std::chrono::steady_clock;
 // How often each libvirt function was called. Thread-safe.
 class CallCounter {
  public:
+  // Told of each call on the thread that makes it; must not block.
+  using Told = std::function<void(const char* function)>;
+
+  explicit CallCounter(Told told = {}) : told_(std::move(told)) {}
+
   void count(const char* function);
+  // From here on nobody is told: a given-up thread must not reach what is dead.
+  void close();
   [[nodiscard]] std::map<std::string, std::uint64_t> snapshot() const;
 
  private:
   mutable std::mutex mutex_;
+  Told told_;  // guarded by mutex_, as is the rest
   std::map<std::string, std::uint64_t> calls_;
 };
 

@@ -57,6 +57,7 @@ class EventQueue final : public EventSink {
 struct Node {
   std::string directory;
   EventQueue events;
+  libvirt::CallCounter told;  // by the hook
   std::unique_ptr<LibvirtHypervisor> hypervisor;
 
   explicit Node(const std::string& uri = "test:///default", Duration patience = 5000ms) {
@@ -69,6 +70,7 @@ struct Node {
     options.state_dir = directory + "/state";
     options.look_timeout = patience;
     options.list_timeout = patience;
+    options.called = [this](const char* function) { told.count(function); };
     hypervisor = std::make_unique<LibvirtHypervisor>(options, events);
     const auto link = events.next<HypervisorConnection>();
     REQUIRE(link);
@@ -243,6 +245,17 @@ TEST_CASE("libvirt: calls are counted by name, and none is made without a reason
   const auto after = node.hypervisor->calls();
   CHECK(after.at("virDomainLookupByUUID") == 1);
   CHECK(node.hypervisor->calls() == after);
+  CHECK(node.told.snapshot() == after);
+}
+
+TEST_CASE("libvirt: nobody is told of calls once the counter is closed") {
+  int told = 0;
+  libvirt::CallCounter calls([&](const char*) { ++told; });
+  calls.count("virConnectOpen");
+  calls.close();
+  calls.count("virConnectOpen");
+  CHECK(told == 1);
+  CHECK(calls.snapshot().at("virConnectOpen") == 2);
 }
 
 TEST_CASE("libvirt: where libvirt cannot be reached everything is unknown, in time") {
