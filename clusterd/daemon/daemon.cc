@@ -7,6 +7,7 @@
 
 #include "clusterd/adapters/corosync/cmap_nodelist.h"
 #include "clusterd/adapters/corosync/corosync_group.h"
+#include "clusterd/adapters/metrics/metrics_exporter.h"
 #include "clusterd/adapters/qb/event_queue.h"
 #include "clusterd/adapters/qb/ipc_server.h"
 #include "clusterd/adapters/qb/log.h"
@@ -14,7 +15,9 @@
 #include "clusterd/adapters/store/file_store.h"
 #include "clusterd/daemon/answers.h"
 #include "clusterd/daemon/identity.h"
+#include "clusterd/engine/queries.h"
 #include "clusterd/runtime/driver.h"
+#include "clusterd/runtime/observer.h"
 #include "fencing/agent/agent_fencer.h"
 #include "resource-agents/libvirt/libvirt_hypervisor.h"
 
@@ -90,7 +93,10 @@ class Daemon {
   void ring();
   void turn();
   void end(int code, const std::string& reason);
+  [[nodiscard]] Status make_metrics(const DaemonSettings& settings);
   [[nodiscard]] Status make_ports(const DaemonSettings& settings);
+  [[nodiscard]] Status make_control(const DaemonSettings& settings);
+  [[nodiscard]] DriverCallbacks callbacks();
   [[nodiscard]] Status make_driver(const NodeIdentity& self);
 
   MainLoop& loop_;
@@ -101,11 +107,13 @@ class Daemon {
 
   // In the order of their making; destroyed in reverse, so that nobody talks to the dead.
   LateGroup group_;
+  std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<EventQueue> events_;
   std::unique_ptr<FileStore> store_;
   std::unique_ptr<LibvirtHypervisor> hypervisor_;
   std::unique_ptr<AgentFencer> fencer_;
   std::unique_ptr<IpcServer> control_;
+  std::unique_ptr<Observer> observer_;
   std::unique_ptr<Driver> driver_;
   std::unique_ptr<Doorbell> doorbell_;
   std::unique_ptr<CorosyncGroup> corosync_;
@@ -153,6 +161,21 @@ void Daemon::end(int code, const std::string& reason) {
   loop_.stop();
 }
 
+Status Daemon::make_metrics(const DaemonSettings& settings) {
+  auto metrics = MetricsExporter::open(settings.metrics_listen, CLUSTERD_VERSION);
+  if (!metrics) {
+    return Error{metrics.error().message + "; end what else listens there, or set metrics_listen " +
+                 "in this node's settings to another HOST:PORT"};
+  }
+  metrics_ = std::move(metrics).value();
+  observer_ = std::make_unique<Observer>(loop_, *metrics_, [this] {
+    const Controller& controller = driver_->controller();
+    return snapshot_of(controller.state(), controller.local_view(),
+                       controller.cluster_time(monotonic_now()));
+  });
+  return ok_status();
+}
+
 Status Daemon::make_ports(const DaemonSettings& settings) {
   events_ = std::make_unique<EventQueue>(loop_, [this](Event event) { consume(std::move(event)); });
   store_ = std::make_unique<FileStore>(settings.state_dir + "/state", *events_);
@@ -163,17 +186,38 @@ Status Daemon::make_ports(const DaemonSettings& settings) {
   options.log = [this](const std::string& line) {
     loop_.post([this, line] { log_.log(LogLevel::info, line); });
   };
+  options.called = [this](const char* function) { metrics_->count_libvirt_call(function); };
   hypervisor_ = std::make_unique<LibvirtHypervisor>(std::move(options), *events_);
   fencer_ = std::make_unique<AgentFencer>(*events_);
+  return make_control(settings);
+}
+
+Status Daemon::make_control(const DaemonSettings& settings) {
   IpcServerOptions ipc;
   ipc.name = settings.ipc_name;
   auto control = IpcServer::create(
-      loop_, *events_, ipc, [this](const std::string& source, const std::string& reason) {
-        log_.log(LogLevel::warning, "refused a request of " + source + ": " + reason);
+      loop_, *events_, ipc, [this](const IpcServer::Rejection& refused) {
+        metrics_->count_rejected("local_client", refused.kind);
+        log_.log(LogLevel::warning,
+                 "refused a request of " + refused.source + ": " + refused.reason);
       });
   if (!control) return control.error();
   control_ = std::move(control).value();
   return ok_status();
+}
+
+DriverCallbacks Daemon::callbacks() {
+  DriverCallbacks callbacks;
+  callbacks.log = [this](const std::string& line) { log_.log(LogLevel::info, line); };
+  callbacks.exit = [this](int code, const std::string& reason) { end(code, reason); };
+  callbacks.rejected = [this](NodeId sender, std::string_view reason) {
+    metrics_->count_rejected(node_name(driver_->controller().state(), sender),
+                             std::string(reason));
+  };
+  callbacks.state = [this](const ClusterState& state, const LocalView& local) {
+    observer_->look(state, local);
+  };
+  return callbacks;
 }
 
 Status Daemon::make_driver(const NodeIdentity& self) {
@@ -182,12 +226,9 @@ Status Daemon::make_driver(const NodeIdentity& self) {
   if (!loaded.value().problem.empty()) {
     log_.log(LogLevel::error, "the stored state is lost: " + loaded.value().problem);
   }
-  DriverCallbacks callbacks;
-  callbacks.log = [this](const std::string& line) { log_.log(LogLevel::info, line); };
-  callbacks.exit = [this](int code, const std::string& reason) { end(code, reason); };
   driver_ = std::make_unique<Driver>(
       self, std::move(loaded).value(),
-      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_}, std::move(callbacks),
+      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_}, callbacks(),
       monotonic_now());
   doorbell_ = std::make_unique<Doorbell>(*driver_, [this] { ring(); });
   corosync_ = std::make_unique<CorosyncGroup>(loop_, *doorbell_);
@@ -196,6 +237,7 @@ Status Daemon::make_driver(const NodeIdentity& self) {
 }
 
 Result<int> Daemon::run(const DaemonSettings& settings, const NodeIdentity& self) {
+  if (const Status made = make_metrics(settings); !made) return made.error();
   if (const Status made = make_ports(settings); !made) return made.error();
   if (const Status made = make_driver(self); !made) return made.error();
   for (const int signal : {SIGTERM, SIGINT}) {

@@ -11,6 +11,7 @@ namespace clusterd {
 // Node-local settings that the daemon needs (contract.md section 1).
 struct DaemonSettings {
   std::string libvirt_uri = "qemu:///system";
+  std::string metrics_listen = "127.0.0.1:9465";
   std::string state_dir = "/var/lib/clusterd";
   std::string run_dir = "/run/clusterd";
   std::string ipc_name = "clusterd";

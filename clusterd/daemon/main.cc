@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   if (check_only) return 0;
   const auto& node = std::get<clusterd::NodeSettings>(loaded);
   const auto ended = clusterd::run_daemon({.libvirt_uri = node.libvirt_uri,
+                                           .metrics_listen = node.metrics_listen,
                                            .state_dir = node.state_dir,
                                            .run_dir = node.run_dir,
                                            .ipc_name = node.ipc_name,

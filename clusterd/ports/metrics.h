@@ -33,10 +33,11 @@ struct MetricsSnapshot {
   };
 
   bool quorate = false;
+  bool synced = false;  // the rest is the group's present state; false: the last that was known
   bool armed = true;
   std::uint64_t epoch = 0;
   std::size_t alarms = 0;           // that stand now
-  std::size_t unprotected_vms = 0;  // wanted running, and not recoverable or not guarded
+  std::size_t unprotected_vms = 0;  // of which nobody could recover one if its host failed now
   std::optional<Reserve> reserve;   // nullopt: not known, and then not exported
   std::vector<Node> nodes;
   std::vector<Vm> vms;
@@ -53,7 +54,8 @@ class Metrics {
   virtual void count_fence(const std::string& node, const std::string& device,
                            Outcome outcome) = 0;
   virtual void count_restart(const std::string& vm, Cause cause) = 0;
-  // `source`: the sending node; `reason`: a short fixed word, never text from the wire.
+  // `source`: the sending node, or local_client; `reason`: a short fixed word, never text from
+  // the wire.
   virtual void count_rejected(const std::string& source, const std::string& reason) = 0;
   virtual void count_libvirt_call(const std::string& call) = 0;
   // `phase`: a phase name of the failover record; `since_ring`: counted from the new ring.

@@ -127,14 +127,14 @@ void Driver::handle(Packet& packet) {
   }
   auto decoded = decode_fragment(packet.bytes);
   if (const auto* error = std::get_if<WireError>(&decoded)) {
-    reject(packet.sender.node, error->sentence());
+    reject(packet.sender.node, name_of(error->fault), error->sentence());
     return;
   }
   auto& fragment = std::get<Fragment>(decoded);
   const bool own = packet.sender.node == self_.node && fragment.incarnation == self_.incarnation;
   auto outcome = reassembly_.add(packet.sender, std::move(fragment));
   if (const auto* refused = std::get_if<Reassembly::Refused>(&outcome)) {
-    reject(packet.sender.node, refused->reason);
+    reject(packet.sender.node, "fragment", refused->reason);
   } else if (const auto* whole = std::get_if<std::string>(&outcome)) {
     deliver(packet.sender, *whole);
   }
@@ -144,7 +144,7 @@ void Driver::handle(Packet& packet) {
 void Driver::deliver(GroupMember sender, const std::string& bytes) {
   auto decoded = decode(bytes);
   if (const auto* error = std::get_if<WireError>(&decoded)) {
-    reject(sender.node, error->sentence());
+    reject(sender.node, name_of(error->fault), error->sentence());
     return;
   }
   ++counters_.delivered;
@@ -154,7 +154,7 @@ void Driver::deliver(GroupMember sender, const std::string& bytes) {
     if (controller_.local_view().active) return;
     auto state = decode_state(snapshot->state);
     if (const auto* error = std::get_if<WireError>(&state)) {
-      reject(sender.node, "snapshot: " + error->sentence());
+      reject(sender.node, "snapshot", "snapshot: " + error->sentence());
       return;
     }
     step(SnapshotArrived{snapshot->mark, std::move(std::get<ClusterState>(state))});
@@ -179,9 +179,14 @@ void Driver::handle_posted(Event event) {
   step(event);
 }
 
-void Driver::reject(NodeId sender, const std::string& reason) {
+void Driver::reject(NodeId sender, std::string_view kind, const std::string& sentence) {
+  count_rejected(sender, kind);
+  step(MessageRejected{sender, sentence});
+}
+
+void Driver::count_rejected(NodeId sender, std::string_view kind) {
   ++counters_.rejected;
-  step(MessageRejected{sender, reason});
+  if (callbacks_.rejected) callbacks_.rejected(sender, kind);
 }
 
 // ---- effects ---------------------------------------------------------------------------------
@@ -202,7 +207,7 @@ void Driver::send(const Message& message) {
   if (auto problem = validate(message); !problem.empty()) {
     // Every member would refuse it, this one included.
     log("a message of this daemon is not valid and is not sent: " + problem);
-    ++counters_.rejected;
+    count_rejected(self_.node, "own");
     return;
   }
   ++counters_.sent;

@@ -43,6 +43,9 @@ struct DriverCallbacks {
   std::function<void()> poll;
   std::function<void(const std::string& line)> log;
   std::function<void(int code, const std::string& reason)> exit;
+  // A message was refused. `reason` is a fixed word: a WireFault's name, fragment, snapshot, or
+  // own (this daemon would have sent it).
+  std::function<void(NodeId sender, std::string_view reason)> rejected;
   std::function<void(const ClusterState&, const LocalView&)> state;    // after each batch
   std::function<void(const ClusterState&, const LocalView&)> applied;  // after each delivery
 };
@@ -104,7 +107,8 @@ class Driver final : public GroupListener, public EventSink {
   void handle(Lost& lost);
   void handle_posted(Event event);
   void deliver(GroupMember sender, const std::string& bytes);
-  void reject(NodeId sender, const std::string& reason);
+  void reject(NodeId sender, std::string_view kind, const std::string& sentence);
+  void count_rejected(NodeId sender, std::string_view kind);
   void step(const Event& event);
   void cut_snapshot_when_due();
 

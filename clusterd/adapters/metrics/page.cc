@@ -75,6 +75,9 @@ void add_vms(std::vector<MetricFamily>& page, const MetricsSnapshot& now) {
 
 void add_cluster(std::vector<MetricFamily>& page, const MetricsSnapshot& now) {
   page.push_back(single_gauge("clusterd_quorate", "1 if this node is quorate.", now.quorate));
+  page.push_back(single_gauge("clusterd_synced",
+                              "1 if this node follows the group's state; 0: what it shows is old.",
+                              now.synced));
   page.push_back(single_gauge("clusterd_armed", "0 while automatic action is suspended.",
                               now.armed));
   page.push_back(single_gauge("clusterd_epoch", "Number of views that have been activated.",
@@ -172,7 +175,8 @@ std::vector<MetricFamily> MetricsPage::Collect() const {
               std::array{"node", "device", "outcome"}, fences_);
   add_counter(page, "clusterd_vm_restarts_total", "Starts of a VM, by what made them necessary.",
               std::array{"vm", "cause"}, restarts_);
-  add_counter(page, "clusterd_rejected_messages_total", "Messages of members that were refused.",
+  add_counter(page, "clusterd_rejected_messages_total",
+              "Messages of members and requests of local clients that were refused.",
               std::array{"source", "reason"}, rejected_);
   add_counter(page, "clusterd_libvirt_calls_total", "Calls of libvirt by this daemon.",
               std::array{"call"}, libvirt_calls_);

@@ -103,7 +103,7 @@ Status IpcServer::listen() {
 std::int32_t IpcServer::accept(qb_ipcs_connection_t* handle, uid_t uid, gid_t gid) {
   if (stopping_) return -ESHUTDOWN;
   if (connections_.size() >= options_.max_clients) {
-    on_rejected_(source_of(uid), "too many clients at once");
+    on_rejected_({source_of(uid), "too_many_clients", "too many clients at once"});
     return -EBUSY;
   }
   auto connection = std::make_unique<Connection>();
@@ -112,7 +112,7 @@ std::int32_t IpcServer::accept(qb_ipcs_connection_t* handle, uid_t uid, gid_t gi
   connection->gid = gid;
   if (options_.strangers == IpcServerOptions::Strangers::stay_outside &&
       !may_change(*connection)) {
-    on_rejected_(source_of(uid), "not a member of group " + options_.group);
+    on_rejected_({source_of(uid), "not_permitted", "not a member of group " + options_.group});
     return -EACCES;
   }
   connections_.emplace(handle, std::move(connection));
@@ -153,14 +153,15 @@ void IpcServer::take_request(Connection& from, std::uint32_t number, std::string
   ControlRequest request;
   Reader reader(body);
   reader.read(request);
-  if (!reader.complete()) return refuse(from, number, "the request does not decode");
+  if (!reader.complete()) return refuse(from, number, "malformed", "the request does not decode");
   if (!only_reads(request) && !may_change(from)) {
-    return refuse(from, number,
+    return refuse(from, number, "not_permitted",
                   source_of(from.uid) + " may only read: changes need root or a member of group " +
                       options_.group);
   }
   if (from.open.size() >= kMaxOpenRequests) {
-    return refuse(from, number, "too many unanswered requests on one connection");
+    return refuse(from, number, "too_many_requests",
+                  "too many unanswered requests on one connection");
   }
   last_client_ = last_client_.next();
   from.open.emplace(last_client_, number);
@@ -168,8 +169,9 @@ void IpcServer::take_request(Connection& from, std::uint32_t number, std::string
   sink_.post(ClientRequest{last_client_, std::move(request), source_of(from.uid)});
 }
 
-void IpcServer::refuse(Connection& to, std::uint32_t number, const std::string& reason) {
-  on_rejected_(source_of(to.uid), reason);
+void IpcServer::refuse(Connection& to, std::uint32_t number, const char* kind,
+                       const std::string& reason) {
+  on_rejected_({source_of(to.uid), kind, reason});
   ControlReply refusal;
   refusal.code = ReplyCode::refused;
   refusal.message = reason;
@@ -177,7 +179,7 @@ void IpcServer::refuse(Connection& to, std::uint32_t number, const std::string& 
 }
 
 void IpcServer::doom(Connection& connection, std::uint32_t number, const std::string& reason) {
-  refuse(connection, number, reason);
+  refuse(connection, number, "malformed", reason);
   if (connection.doomed) return;  // dropped already, for not taking its answers
   connection.doomed = true;
   connection.farewell = loop_.add_timer(kFarewell, [this, handle = connection.handle] {
@@ -234,7 +236,7 @@ void IpcServer::enqueue(Connection& to, std::uint32_t number, const ControlReply
   // The answer on its way may be of any size; what gathers behind it may not.
   const std::size_t front = to.output.empty() ? 0 : to.output.front().size();
   if (to.output_bytes - front > kMaxBacklog) {
-    on_rejected_(source_of(to.uid), "dropped: does not take its answers");
+    on_rejected_({source_of(to.uid), "slow_client", "dropped: does not take its answers"});
     return disconnect_soon(to);
   }
   std::string message = ipc::pack(number, reply);
@@ -268,7 +270,7 @@ void IpcServer::pump(Connection& to) {
 // The ring has no descriptor that tells of room in it: only trying again does.
 void IpcServer::retry_later(Connection& to) {
   if (to.unmoved >= kPatience) {
-    on_rejected_(source_of(to.uid), "dropped: took no answer for 30 s");
+    on_rejected_({source_of(to.uid), "slow_client", "dropped: took no answer for 30 s"});
     return disconnect_soon(to);
   }
   to.pause = std::max(to.pause, kFirstPause);

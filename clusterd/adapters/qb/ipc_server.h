@@ -34,8 +34,13 @@ struct IpcServerOptions {
 
 class IpcServer final : public Control {
  public:
-  // source: "uid 1000"; reason: for log and counter.
-  using OnRejected = std::function<void(const std::string& source, const std::string& reason)>;
+  struct Rejection {
+    std::string source;  // "uid 1000"
+    // too_many_clients, not_permitted, malformed, too_many_requests, slow_client
+    const char* kind = "malformed";
+    std::string reason;  // a sentence for the log
+  };
+  using OnRejected = std::function<void(const Rejection& rejection)>;
 
   // The process's only MainLoop must be `loop`. Fails when the name is taken (another daemon).
   [[nodiscard]] static Result<std::unique_ptr<IpcServer>> create(Loop& loop, EventSink& sink,
@@ -72,7 +77,7 @@ class IpcServer final : public Control {
   std::int32_t accept(qb_ipcs_connection_t* handle, uid_t uid, gid_t gid);
   void receive(Connection& from, const void* data, std::size_t claimed);
   void take_request(Connection& from, std::uint32_t number, std::string_view body);
-  void refuse(Connection& to, std::uint32_t number, const std::string& reason);
+  void refuse(Connection& to, std::uint32_t number, const char* kind, const std::string& reason);
   void doom(Connection& connection, std::uint32_t number, const std::string& reason);
   void disconnect_soon(Connection& connection);
   void closed(qb_ipcs_connection_t* handle);

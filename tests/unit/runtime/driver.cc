@@ -71,6 +71,15 @@ TEST_CASE("driver: garbage in the group is refused and counted, and changes noth
   }
   bench.settle();
   CHECK(bench.driver->counters().rejected == 1000);
+  int told = 0;
+  for (const auto& [what, count] : bench.rejected) {
+    CHECK(what.first == stranger.node);
+    told += count;
+  }
+  CHECK(told == 1000);
+  CHECK(bench.rejected.count({stranger.node, "not_ours"}) == 1);
+  CHECK(bench.rejected.count({stranger.node, "too_short"}) == 1);
+  CHECK(bench.rejected.size() < 8);
   CHECK(bench.state().position == before);
   CHECK(bench.exit_reason.empty());
 }

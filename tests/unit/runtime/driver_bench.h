@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clusterd/runtime/driver.h"
@@ -84,6 +85,9 @@ class DriverBench {
     condition = loaded.value().start.condition;
     DriverCallbacks calls;
     calls.exit = [this](int, const std::string& reason) { exit_reason = reason; };
+    calls.rejected = [this](NodeId sender, std::string_view reason) {
+      ++rejected[{sender, std::string(reason)}];
+    };
     exit_reason.clear();
     group.sent.clear();
     const NodeIdentity identity{NodeId(1), MachineId{numbered_uuid(4, 1)},
@@ -141,6 +145,7 @@ class DriverBench {
   std::string problem;
   StoreCondition condition = StoreCondition::blank;
   std::string exit_reason;
+  std::map<std::pair<NodeId, std::string>, int> rejected;
   Instant now{Duration(5000)};
   std::uint64_t runs = 0;
   std::uint64_t clients = 0;

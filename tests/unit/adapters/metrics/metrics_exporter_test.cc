@@ -69,6 +69,7 @@ std::string promtool(const std::string& page) {
 MetricsSnapshot snapshot() {
   MetricsSnapshot now;
   now.quorate = true;
+  now.synced = true;
   now.epoch = 12;
   now.reserve = MetricsSnapshot::Reserve{1, 2};
   now.nodes = {{"n1", "online"}, {"n2", "unmanaged"}};
@@ -92,6 +93,7 @@ TEST_CASE("metrics: a real scrape with everything in it passes promtool") {
   for (const char* line : {
            "clusterd_build_info{version=\"0.1.0-test\"} 1",
            "clusterd_quorate 1",
+           "clusterd_synced 1",
            "clusterd_armed 1",
            "clusterd_epoch 12",
            "clusterd_reserve_required_failures 1",
