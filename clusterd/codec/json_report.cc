@@ -233,42 +233,4 @@ std::string failovers_json(const ClusterState& state, std::optional<std::uint64_
   return dump({{"failovers", failovers}});
 }
 
-std::string configuration_json(const Configuration& config) {
-  Json devices = Json::object();
-  for (const auto& [name, device] : config.fence_devices) {
-    devices[name] = {{"agent", device.agent},
-                     {"options", device.options},
-                     {"secrets", device.secrets},
-                     {"timeout_ms", device.timeout.count()}};
-  }
-  Json nodes = Json::object();
-  for (const auto& [name, node] : config.nodes) {
-    nodes[name] = {{"role", node.role == NodeRole::backup ? "backup" : "worker"},
-                   {"provides", node.provides},
-                   {"labels", node.labels},
-                   {"fencing", node.fencing}};
-  }
-  Json vms = Json::object();
-  for (const auto& [name, vm] : config.vms) {
-    Json json{{"uuid", vm.domain.uuid.str()},
-              {"memory", vm.domain.size.memory},
-              {"vcpus", vm.domain.size.vcpus},
-              {"xml_digest", vm.domain.xml.value}};
-    if (!vm.profile.empty()) json["profile"] = vm.profile;
-    if (vm.policy.priority) json["priority"] = *vm.policy.priority;
-    if (vm.policy.state) json["state"] = name_of(*vm.policy.state);
-    vms[name] = std::move(json);
-  }
-  const ClusterSettings& cluster = config.cluster;
-  return dump({{"version", config.version.value},
-               {"cluster",
-                {{"name", cluster.name},
-                 {"reserve_host_failures", cluster.reserve_host_failures},
-                 {"min_healthy_percent", cluster.min_healthy_percent},
-                 {"startup_wait_ms", cluster.startup_wait.count()}}},
-               {"fence_devices", devices},
-               {"nodes", nodes},
-               {"vms", vms}});
-}
-
 }  // namespace clusterd

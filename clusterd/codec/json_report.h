@@ -24,9 +24,6 @@ struct HistoryFilter {
 // {"failovers": [...]}, oldest first; with an id only that one, and an empty list if unknown.
 [[nodiscard]] std::string failovers_json(const ClusterState& state,
                                          std::optional<std::uint64_t> id);
-// The stored configuration, with secrets' file names only, without domain XML.
-[[nodiscard]] std::string configuration_json(const Configuration& config);
-
 [[nodiscard]] const char* name_of(EventKind kind);
 
 }  // namespace clusterd

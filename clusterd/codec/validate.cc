@@ -1,7 +1,7 @@
 #include "clusterd/codec/validate.h"
 
 #include "clusterd/base/archive.h"
-#include "clusterd/codec/text.h"
+#include "clusterd/base/text.h"
 
 namespace clusterd {
 namespace {

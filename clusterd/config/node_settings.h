@@ -4,7 +4,8 @@
 
 #include <string>
 #include <variant>
-#include <vector>
+
+#include "clusterd/config/config_error.h"
 
 namespace clusterd {
 
@@ -19,18 +20,7 @@ struct NodeSettings {
   std::string watchdog_device;  // empty: none
 };
 
-struct ConfigError {
-  std::string file;
-  int line = 1;  // from 1
-  int column = 1;
-  std::string message;
-
-  // "file:line:column: message"
-  [[nodiscard]] std::string str() const;
-};
-
 // All errors at once, in the order of the file.
-[[nodiscard]] std::variant<NodeSettings, std::vector<ConfigError>> load_node_settings(
-    const std::string& file);
+[[nodiscard]] std::variant<NodeSettings, ConfigErrors> load_node_settings(const std::string& file);
 
 }  // namespace clusterd

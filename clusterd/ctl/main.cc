@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "clusterd/ctl/apply.h"
 #include "clusterd/ctl/session.h"
 #include "clusterd/ctl/show.h"
 
@@ -67,6 +68,33 @@ void add_reading(CLI::App& app, Run& run) {
   vm->callback([&run] {
     run = [](const Options& options) {
       return read(options, ExplainVm{name}, [](const Json& json) { print(show_explain(json)); });
+    };
+  });
+}
+
+void add_declarations(CLI::App& app, Run& run) {
+  static std::string path;
+  static bool dry_run = false;
+  auto* change = app.add_subcommand("apply", "sends declarations: changes what they mention");
+  change->add_option("-f,--file", path, "a file, or a folder of *.yaml files")->required();
+  change->add_flag("--dry-run", dry_run, "only show what would change and what would follow");
+  change->callback([&run] {
+    run = [](const Options& options) { return apply(options, path, dry_run); };
+  });
+  static std::string kind;
+  static std::string name;
+  auto* removal = app.add_subcommand("delete", "removes a vm, node or fence-device");
+  removal->add_option("kind", kind)->required()->check(
+      CLI::IsMember({"vm", "node", "fence-device"}));
+  removal->add_option("name", name)->required();
+  removal->add_flag("--dry-run", dry_run, "only show what would change and what would follow");
+  removal->callback([&run] {
+    run = [](const Options& options) {
+      ApplyConfiguration request;
+      if (kind == "vm") request.delete_vms.insert(name);
+      if (kind == "node") request.delete_nodes.insert(name);
+      if (kind == "fence-device") request.delete_fence_devices.insert(name);
+      return remove(options, std::move(request), dry_run);
     };
   });
 }
@@ -199,6 +227,7 @@ int main(int argc, char** argv) {
   app.add_option("--timeout", timeout_s, "seconds to wait for the outcome of a change")
       ->check(CLI::Range(1, 86400));
   add_reading(app, run);
+  add_declarations(app, run);
   add_past(app, run);
   add_vm(app, run);
   add_node(app, run);

@@ -175,4 +175,39 @@ std::string show_fence_test(const Json& test) {
   return table.str();
 }
 
+std::string show_review(const Json& review) {
+  std::string out;
+  for (const Json& change : review.at("changes")) {
+    const std::string path = text(change, "path");
+    const std::string op = text(change, "op");
+    if (op == "replace") {
+      out += "~ " + path + ": " + change.at("before").dump() + " -> " + change.at("after").dump();
+    } else {
+      const Json& value = change.at(op == "add" ? "after" : "before");
+      out += (op == "add" ? "+ " : "- ") + path;
+      if (!value.is_object()) out += ": " + value.dump();
+    }
+    out += "\n";
+  }
+  if (out.empty()) return "nothing changes\n";
+  for (const Json& vm : review.at("through_profile")) {
+    out += "~ " + text(vm, "vm") + ": through profile " + text(vm, "profile") + "\n";
+  }
+  for (const Json& next : review.at("consequences")) {
+    const std::string step = text(next, "step");
+    const std::string vm = text(next, "vm");
+    const std::string node = text(next, "node");
+    if (step == "start") out += vm + " will start on " + node + "\n";
+    if (step == "stop") out += vm + " will stop on " + node + "\n";
+    if (step == "wait") {
+      out += vm + " waits" + (node.empty() ? "" : " for " + node) + ": " + text(next, "reason") +
+             "\n";
+    }
+  }
+  if (const std::string brake = text(review, "brake"); !brake.empty()) {
+    out += "nothing starts for now: " + brake + "\n";
+  }
+  return out;
+}
+
 }  // namespace clusterd::ctl

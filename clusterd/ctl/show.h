@@ -15,6 +15,8 @@ namespace clusterd::ctl {
 [[nodiscard]] std::string show_history(const Json& history);
 [[nodiscard]] std::string show_failovers(const Json& failovers);
 [[nodiscard]] std::string show_failover(const Json& failovers);
+// A review (codec/json_config.h): the difference, then what follows from it.
+[[nodiscard]] std::string show_review(const Json& review);
 [[nodiscard]] std::string show_fence_test(const Json& test);
 
 }  // namespace clusterd::ctl

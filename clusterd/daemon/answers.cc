@@ -2,7 +2,9 @@
 
 #include "clusterd/base/overloaded.h"
 #include "clusterd/codec/json_report.h"
+#include "clusterd/codec/json_config.h"
 #include "clusterd/engine/report.h"
+#include "clusterd/engine/review.h"
 
 namespace clusterd {
 namespace {
@@ -30,6 +32,10 @@ ControlReply answer(const ControlRequest& request, const ClusterState& state,
             return json(history_json(state, {what.after_sequence, what.since, what.vm, what.node}));
           },
           [&](const GetFailovers& what) { return json(failovers_json(state, what.id)); },
+          [&](const ApplyConfiguration& what) {
+            return json(review_json(
+                state.config, review(state, change_of(what), now)));
+          },
           [](const auto&) {
             return ControlReply{ReplyCode::usage, "this request does not only read", {}, false};
           }},

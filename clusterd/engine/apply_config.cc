@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "clusterd/engine/apply_detail.h"
+#include "clusterd/engine/review.h"
 #include "clusterd/model/check.h"
 #include "clusterd/model/merge.h"
 
@@ -47,37 +48,6 @@ Configuration with_deletions(Configuration config, const ChangeConfiguration& bo
   return config;
 }
 
-std::string refuse_change(const ClusterState& state, const ChangeConfiguration& body) {
-  if (state.cluster == ClusterId{}) return "no cluster is founded: `clusterctl init NAME`";
-  if (body.base != state.config.version) {
-    return "the stored configuration changed meanwhile (version " +
-           std::to_string(state.config.version.value) + ", this change was made for " +
-           std::to_string(body.base.value) + "): apply again";
-  }
-  for (const auto& name : body.delete_vms) {
-    if (std::string no = refuse_vm_delete(state, name); !no.empty()) return no;
-  }
-  for (const auto& name : body.delete_nodes) {
-    if (std::string no = refuse_node_delete(state, name); !no.empty()) return no;
-  }
-  for (const auto& name : body.delete_fence_devices) {
-    if (!state.config.fence_devices.contains(name)) return "there is no fence device " + name;
-  }
-  for (const auto& [digest, xml] : body.upsert.domain_xml) {
-    if (digest_of(xml) != digest) return "a domain's XML does not match its digest";
-  }
-  for (const auto& [name, node] : body.upsert.nodes) {
-    if (!node_by_name(state, name)) {
-      std::string known;
-      for (const auto& [id, other] : state.nodes) {
-        known += (known.empty() ? "" : ", ") + other.name;
-      }
-      return "nodes." + name + ": no such node in corosync.conf; it has " + known;
-    }
-  }
-  return {};
-}
-
 void adopt_declaration(ClusterState& state, const std::string& name,
                        const VmDeclaration& declaration) {
   const VmId id = declaration.domain.uuid;
@@ -112,17 +82,71 @@ void bury_undeclared(ClusterState& state) {
   }
 }
 
+// What the cluster's own knowledge says against it, beyond the configuration itself.
+std::vector<Finding> against(const ClusterState& state, const ChangeConfiguration& body) {
+  std::vector<Finding> findings;
+  const auto add = [&](const std::string& path, const std::string& message) {
+    if (!message.empty()) findings.push_back({path, message, Severity::error});
+  };
+  for (const auto& name : body.delete_vms) add("vms." + name, refuse_vm_delete(state, name));
+  for (const auto& name : body.delete_nodes) add("nodes." + name, refuse_node_delete(state, name));
+  for (const auto& name : body.delete_fence_devices) {
+    if (!state.config.fence_devices.contains(name)) {
+      add("fence_devices." + name, "there is no fence device " + name);
+    }
+  }
+  for (const auto& [digest, xml] : body.upsert.domain_xml) {
+    if (digest_of(xml) != digest) add("vms", "a domain's XML does not match its digest");
+  }
+  if (body.upsert.cluster && !body.upsert.cluster->name.empty() &&
+      body.upsert.cluster->name != state.name) {
+    add("cluster.name", "this cluster was founded as " + state.name + "; names do not change");
+  }
+  std::string known;
+  for (const auto& [id, node] : state.nodes) known += (known.empty() ? "" : ", ") + node.name;
+  for (const auto& [name, node] : body.upsert.nodes) {
+    if (node_by_name(state, name)) continue;
+    add("nodes." + name, "no such node in corosync.conf; it has " + known);
+  }
+  return findings;
+}
+
 }  // namespace
+
+}  // namespace clusterd::apply_detail
+
+namespace clusterd {
+
+Judged judge(const ClusterState& state, const ChangeConfiguration& body) {
+  Judged judged{apply_detail::against(state, body),
+                apply_detail::with_deletions(merge(state.config, body.upsert), body)};
+  if (state.cluster == ClusterId{}) {
+    judged.findings = {{"", "no cluster is founded: `clusterctl init NAME`", Severity::error}};
+    return judged;
+  }
+  judged.next.cluster.name = state.name;
+  judged.next.version = state.config.version.next();
+  for (Finding& finding : check(judged.next)) judged.findings.push_back(std::move(finding));
+  return judged;
+}
+
+}  // namespace clusterd
+
+namespace clusterd::apply_detail {
 
 std::string on(Entry& entry, const ChangeConfiguration& body) {
   ClusterState& state = entry.state;
-  if (std::string no = refuse_change(state, body); !no.empty()) return no;
-  Configuration next = with_deletions(merge(state.config, body.upsert), body);
-  for (const Finding& finding : check(next)) {
-    if (finding.severity == Severity::error) return finding.path + ": " + finding.message;
+  if (state.cluster != ClusterId{} && body.base != state.config.version) {
+    return "the stored configuration changed meanwhile (version " +
+           std::to_string(state.config.version.value) + ", this change was made for " +
+           std::to_string(body.base.value) + "): apply again";
   }
-  next.version = state.config.version.next();
-  state.config = std::move(next);
+  Judged judged = judge(state, body);
+  for (const Finding& finding : judged.findings) {
+    if (finding.severity != Severity::error) continue;
+    return (finding.path.empty() ? "" : finding.path + ": ") + finding.message;
+  }
+  state.config = std::move(judged.next);
   for (const auto& [name, vm] : state.config.vms) adopt_declaration(state, name, vm);
   bury_undeclared(state);
   record(state, EventKind::configuration, entry.sender, std::nullopt,
@@ -193,7 +217,8 @@ std::string order_confirm(ClusterState& state, const NodeState& node, const Orde
   if (node.dead.contains(body.host.boot)) return name + " is proven dead already";
   if (node.boot != body.host.boot) return name + " has another boot now: look again";
   if (node.loss && node.loss->last_reading == Power::on && !body.force) {
-    return "the fence device of " + name + " says that it is on: switch it off, or repeat with "
+    return "the fence device of " + name +
+           " says that it is on: switch it off, or repeat with "
            "--force if you stand in front of it and it is off";
   }
   prove_dead(state, body.host, DeathCause::operator_word, "an operator confirmed it");
@@ -226,8 +251,10 @@ std::string on(Entry& entry, const AcceptState& body) {
     const NodeState& node = state.nodes[id];
     const bool dead = node.boot != BootId{} && node.dead.contains(node.boot);
     if (synced_member(state, id) == nullptr && !dead) {
-      return node_name(state, id) + " is neither present nor proven dead: bring it back, or "
-             "`clusterctl node confirm-dead " + node_name(state, id) + "`";
+      return node_name(state, id) +
+             " is neither present nor proven dead: bring it back, or "
+             "`clusterctl node confirm-dead " +
+             node_name(state, id) + "`";
     }
   }
   state.accepted = true;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "clusterd/engine/queries.h"
+#include "clusterd/model/resolve.h"
 
 namespace clusterd {
 
@@ -14,17 +15,7 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
   return a > kMost - b ? kMost : a + b;
 }
 
-std::uint64_t saturating_multiply(std::uint64_t a, std::uint64_t b) {
-  return b != 0 && a > kMost / b ? kMost : a * b;
-}
-
 std::uint64_t less(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
-
-// amount * thousandths / 1000; split so that the product of real sizes cannot overflow.
-std::uint64_t scaled(std::uint64_t amount, std::uint32_t thousandths) {
-  return saturating_add(saturating_multiply(amount / 1000, thousandths),
-                        amount % 1000 * thousandths / 1000);
-}
 
 NodeCapacity offer_of(const ClusterState& state, const NodeState& node) {
   Resources total = node.facts.total;
@@ -34,11 +25,8 @@ NodeCapacity offer_of(const ClusterState& state, const NodeState& node) {
     total = declared->second.capacity.value_or(total);
     reserved = declared->second.host_reserved;
   }
-  const Overcommit& factor = state.config.cluster.overcommit;
-  NodeCapacity offer;
-  offer.memory = scaled(less(total.memory, reserved.memory), factor.memory);
-  offer.vcpus = scaled(less(total.vcpus, reserved.vcpus), factor.vcpus);
-  return offer;
+  const Resources offer = offered(total, reserved, state.config.cluster.overcommit);
+  return {offer.memory, offer.vcpus, 0, 0};
 }
 
 // Calls `on_node(NodeId)` once for every node where the VM may be active. Two boots of one node

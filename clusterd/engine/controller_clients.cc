@@ -95,22 +95,7 @@ void Controller::Impl::enqueue(ClientId client, Body body) {
 }
 
 void Controller::Impl::request(ClientId client, const ApplyConfiguration& what) {
-  ChangeConfiguration change;
-  change.base = what.base;
-  change.upsert = what.upsert;
-  change.delete_vms = what.delete_vms;
-  change.delete_nodes = what.delete_nodes;
-  change.delete_fence_devices = what.delete_fence_devices;
-  if (!what.dry_run) {
-    enqueue(client, std::move(change));
-    return;
-  }
-  // On a copy: what apply would say, without saying it to anybody.
-  ClusterState copy = state;
-  const LogEntry entry{self.node,
-                       Message{state.position.epoch, self.incarnation, cluster_now(), change}, {}};
-  const Applied applied = apply(copy, entry);
-  answer(client, applied.refusal.empty() ? ReplyCode::done : ReplyCode::refused, applied.refusal);
+  enqueue(client, change_of(what));
 }
 
 void Controller::Impl::request(ClientId client, const VmCommand& what) {

@@ -1,2 +1,309 @@
 #include "clusterd/model/check.h"
-namespace clusterd { std::vector<Finding> check(const Configuration&) { return {}; } }
+
+#include <algorithm>
+#include <tuple>
+
+#include "clusterd/model/resolve.h"
+
+namespace clusterd {
+namespace {
+
+using Names = std::set<std::string>;
+
+std::string joined(const Names& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+class Checker {
+ public:
+  explicit Checker(const Configuration& config) : config_(config) {
+    for (const auto& [name, vm] : config.vms) resolved_.emplace(name, resolve(config, vm));
+  }
+
+  std::vector<Finding> run() {
+    settings();
+    nodes();
+    for (const auto& [name, profile] : config_.profiles) policy("profiles." + name, name, profile);
+    for (const auto& [name, vm] : config_.vms) {
+      policy("vms." + name, name, vm.policy);
+      domain("vms." + name, vm);
+    }
+    unique_identities();
+    start_order();
+    groups();
+    for (const auto& [name, vm] : resolved_) candidates("vms." + name, name, vm);
+    std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
+      return std::tie(a.path, a.message) < std::tie(b.path, b.message);
+    });
+    return std::move(findings_);
+  }
+
+ private:
+  void error(const std::string& path, const std::string& message) {
+    findings_.push_back({path, message, Severity::error});
+  }
+  void warn(const std::string& path, const std::string& message) {
+    findings_.push_back({path, message, Severity::warning});
+  }
+
+  void settings() {
+    if (config_.cluster.on_quorum_loss == OnQuorumLoss::self_fence) {
+      error("cluster.on_quorum_loss",
+            "self_fence needs an armed watchdog, which this version does not have: freeze");
+    }
+    if (config_.cluster.on_daemon_death == OnDaemonDeath::fence) {
+      error("cluster.on_daemon_death", "this version never fences for a dead daemon: alarm");
+    }
+    const Timers& t = config_.cluster.timers;
+    if (t.restart_backoff > t.restart_backoff_max) {
+      error("cluster.timers.restart_backoff", "is longer than restart_backoff_max");
+    }
+    if (t.fence_backoff > t.fence_backoff_max) {
+      error("cluster.timers.fence_backoff", "is longer than fence_backoff_max");
+    }
+  }
+
+  void nodes() {
+    for (const auto& [name, node] : config_.nodes) {
+      const std::string path = "nodes." + name;
+      Names used;
+      for (std::size_t level = 0; level < node.fencing.size(); ++level) {
+        for (const auto& device : node.fencing[level]) {
+          const std::string where =
+              path + ".fencing[" + std::to_string(level) + "][" + device + "]";
+          if (!config_.fence_devices.contains(device)) {
+            error(where, "there is no fence device " + device);
+          } else if (!used.insert(device).second) {
+            error(where, device + " stands in two levels");
+          }
+        }
+      }
+      if (node.fencing.empty() && config_.nodes.size() > 1) {
+        warn(path, "has no fence device: when it is lost, its VMs wait for an operator");
+      }
+      if (node.capacity && (node.host_reserved.memory >= node.capacity->memory ||
+                            node.host_reserved.vcpus >= node.capacity->vcpus)) {
+        error(path + ".host_reserved", "leaves nothing of the node's capacity to VMs");
+      }
+    }
+    for (const auto& [name, device] : config_.fence_devices) {
+      for (const auto& [option, file] : device.secrets) {
+        if (device.options.contains(option)) {
+          error("fence_devices." + name + ".secrets." + option, "is given as an option too");
+        }
+      }
+    }
+  }
+
+  template <class Known>
+  void known(const std::string& path, const Names& names, const Known& table, const char* what) {
+    for (const auto& name : names) {
+      if (!table.contains(name)) {
+        error(path + "[" + name + "]", std::string("there is no ") + what + " " + name);
+      }
+    }
+  }
+
+  // Other VMs that a VM, or a profile, refers to.
+  void others(const std::string& path, const std::string& self, const Names& names) {
+    known(path, names, config_.vms, "VM");
+    if (path.rfind("vms.", 0) == 0 && names.contains(self)) {
+      error(path + "[" + self + "]", "names the VM itself");
+    }
+  }
+
+  void policy(const std::string& path, const std::string& name, const VmPolicy& said) {
+    if (said.start_after) others(path + ".start_after", name, *said.start_after);
+    if (!said.placement) return;
+    const PlacementRules& rules = *said.placement;
+    const std::string placement = path + ".placement";
+    known(placement + ".allow", rules.allow, config_.nodes, "node");
+    known(placement + ".avoid", rules.avoid, config_.nodes, "node");
+    const Names preferred(rules.prefer.nodes.begin(), rules.prefer.nodes.end());
+    known(placement + ".prefer.nodes", preferred, config_.nodes, "node");
+    others(placement + ".away_from", name, rules.away_from);
+    others(placement + ".together_with", name, rules.together_with);
+    others(placement + ".prefer.away_from", name, rules.prefer.away_from);
+    others(placement + ".prefer.together_with", name, rules.prefer.together_with);
+  }
+
+  void domain(const std::string& path, const VmDeclaration& vm) {
+    if (!vm.profile.empty() && !config_.profiles.contains(vm.profile)) {
+      error(path + ".profile", "there is no profile " + vm.profile);
+    }
+    if (vm.domain.uuid == VmId{} || !config_.domain_xml.contains(vm.domain.xml)) {
+      error(path + ".domain", "its domain XML is missing");
+    }
+  }
+
+  // Two VMs with one UUID are one VM to libvirt; with one disk they destroy it.
+  void unique_identities() {
+    std::map<VmId, std::string> uuids;
+    std::map<std::string, std::string> macs;
+    std::map<std::string, std::string> disks;
+    for (const auto& [name, vm] : config_.vms) {
+      const std::string path = "vms." + name + ".domain";
+      const auto claim = [&, &name = name](auto& owners, const auto& key, const std::string& what) {
+        const auto [owner, fresh] = owners.emplace(key, name);
+        if (!fresh) error(path, what + " is that of " + owner->second + " too");
+      };
+      if (vm.domain.uuid != VmId{}) claim(uuids, vm.domain.uuid, "UUID " + vm.domain.uuid.str());
+      for (const auto& mac : vm.domain.macs) claim(macs, mac, "MAC address " + mac);
+      for (const auto& disk : vm.domain.disks) claim(disks, disk, "disk " + disk);
+    }
+  }
+
+  // Every cycle of start_after is told once, at its first VM in the order of names.
+  void start_order() {
+    std::set<std::string> done;
+    for (const auto& [name, vm] : resolved_) {
+      std::vector<std::string> trail;
+      follow(name, trail, done);
+    }
+  }
+
+  // Depth first without recursion: thousands of VMs may stand in one line.
+  void follow(const std::string& first, std::vector<std::string>& trail, Names& done) {
+    struct Step {
+      std::string name;
+      Names left;
+    };
+    std::vector<Step> steps;
+    const auto enter = [&](const std::string& name) {
+      const auto vm = resolved_.find(name);
+      if (vm == resolved_.end() || done.contains(name)) return;
+      const auto seen = std::find(trail.begin(), trail.end(), name);
+      if (seen != trail.end()) {
+        tell_cycle({seen, trail.end()});
+        return;
+      }
+      trail.push_back(name);
+      Names next = vm->second.start_after;
+      next.erase(name);  // told already
+      steps.push_back({name, std::move(next)});
+    };
+    enter(first);
+    while (!steps.empty()) {
+      Step& step = steps.back();
+      if (step.left.empty()) {
+        done.insert(step.name);
+        trail.pop_back();
+        steps.pop_back();
+        continue;
+      }
+      const std::string next = *step.left.begin();
+      step.left.erase(step.left.begin());
+      enter(next);
+    }
+  }
+
+  void tell_cycle(std::vector<std::string> cycle) {
+    std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
+    std::string text;
+    for (const auto& name : cycle) text += name + " -> ";
+    error("vms." + cycle.front() + ".start_after", "a cycle: " + text + cycle.front());
+  }
+
+  // VMs bound by together_with, directly or through others, go to one node: nothing may part them.
+  void groups() {
+    std::map<std::string, std::string> leader;
+    const auto find = [&](std::string name) {
+      while (leader.contains(name) && leader.at(name) != name) name = leader.at(name);
+      return name;
+    };
+    for (const auto& [name, vm] : resolved_) {
+      for (const auto& other : vm.placement.together_with) {
+        if (!resolved_.contains(other)) continue;
+        const auto [first, second] = std::minmax(find(name), find(other));
+        leader[second] = first;
+        leader.emplace(first, first);
+      }
+    }
+    std::map<std::string, Names> members;
+    for (const auto& [name, unused] : leader) members[find(name)].insert(name);
+    for (const auto& [first, group] : members) {
+      for (const auto& name : group) {
+        for (const auto& other : resolved_.at(name).placement.away_from) {
+          if (group.contains(other)) {
+            error("vms." + name + ".placement.away_from[" + other + "]",
+                  "together_with binds " + name + " and " + other + " to one node");
+          }
+        }
+      }
+      common_node(group);
+    }
+  }
+
+  void common_node(const Names& group) {
+    Names left;
+    for (const auto& [node, declaration] : config_.nodes) {
+      const bool all = std::all_of(group.begin(), group.end(), [&, &node = node](const auto& name) {
+        return may_go(resolved_.at(name), node);
+      });
+      if (all) left.insert(node);
+    }
+    if (left.empty() && !config_.nodes.empty()) {
+      error("vms." + *group.begin() + ".placement.together_with",
+            "allow and avoid leave no node to " + joined(group) + " together");
+    }
+  }
+
+  static bool may_go(const ResolvedVm& vm, const std::string& node) {
+    const PlacementRules& rules = vm.placement;
+    return !rules.avoid.contains(node) && (rules.allow.empty() || rules.allow.contains(node));
+  }
+
+  // A VM that no declared node could ever run.
+  void candidates(const std::string& path, const std::string& name, const ResolvedVm& vm) {
+    if (config_.nodes.empty()) {
+      error(path, "no node is declared that could run it");
+      return;
+    }
+    Names allowed;
+    for (const auto& [node, declaration] : config_.nodes) {
+      if (may_go(vm, node)) allowed.insert(node);
+    }
+    if (allowed.empty()) {
+      error(path + ".placement", "allow and avoid leave no node to " + name);
+      return;
+    }
+    Names reach;
+    for (const auto& node : allowed) {
+      const Names& provides = config_.nodes.at(node).provides;
+      if (std::includes(provides.begin(), provides.end(), vm.requires_.begin(),
+                        vm.requires_.end())) {
+        reach.insert(node);
+      }
+    }
+    if (reach.empty()) {
+      error(path,
+            "requires " + joined(vm.requires_) + ": none of " + joined(allowed) + " provides that");
+      return;
+    }
+    const bool fits = std::any_of(reach.begin(), reach.end(), [&](const auto& node) {
+      return fits_empty(config_.nodes.at(node), vm.size);
+    });
+    if (!fits) error(path, "is larger than each of " + joined(reach) + ", even if empty");
+  }
+
+  // An undeclared capacity is what libvirt will report: nobody knows it here.
+  bool fits_empty(const NodeDeclaration& node, const Resources& size) const {
+    if (!node.capacity) return true;
+    const Resources offer = offered(*node.capacity, node.host_reserved, config_.cluster.overcommit);
+    return size.memory <= offer.memory && size.vcpus <= offer.vcpus;
+  }
+
+  const Configuration& config_;
+  std::map<std::string, ResolvedVm> resolved_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> check(const Configuration& config) {
+  return Checker(config).run();
+}
+
+}  // namespace clusterd

@@ -58,6 +58,7 @@ struct InitCluster {
     f(s.name);
   }
 };
+// With `dry_run` it only reads: the answer is a review as JSON (review_json), `base` is ignored.
 struct ApplyConfiguration {
   ConfigVersion base;
   Declarations upsert;
@@ -108,8 +109,20 @@ using ControlRequest =
                  ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing>;
 
 // True for requests that only read; anybody may send those.
-[[nodiscard]] constexpr bool only_reads(const ControlRequest& request) {
-  return request.index() < 5 || request.index() == 10;
+[[nodiscard]] inline bool only_reads(const ControlRequest& request) {
+  const auto* apply = std::get_if<ApplyConfiguration>(&request);
+  return request.index() < 5 || request.index() == 10 || (apply != nullptr && apply->dry_run);
+}
+
+// What an apply says to the group.
+[[nodiscard]] inline ChangeConfiguration change_of(const ApplyConfiguration& apply) {
+  ChangeConfiguration change;
+  change.base = apply.base;
+  change.upsert = apply.upsert;
+  change.delete_vms = apply.delete_vms;
+  change.delete_nodes = apply.delete_nodes;
+  change.delete_fence_devices = apply.delete_fence_devices;
+  return change;
 }
 
 // clusterctl's exit codes (contract.md section 3).

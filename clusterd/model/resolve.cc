@@ -1,5 +1,8 @@
 #include "clusterd/model/resolve.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace clusterd {
 namespace {
 
@@ -25,6 +28,17 @@ void overlay(ResolvedVm& vm, const VmPolicy& said) {
   take(vm.size.vcpus, said.vcpus);
 }
 
+// (total - reserved) * thousandths / 1000; split so that the product of real sizes cannot
+// overflow.
+template <class T>
+T share(T total, T reserved, std::uint32_t thousandths) {
+  const std::uint64_t left = total > reserved ? total - reserved : 0;
+  constexpr std::uint64_t kMost = std::numeric_limits<T>::max();
+  if (thousandths != 0 && left / 1000 >= kMost / thousandths) return std::numeric_limits<T>::max();
+  const std::uint64_t whole = left / 1000 * thousandths;
+  return static_cast<T>(whole + std::min(left % 1000 * thousandths / 1000, kMost - whole));
+}
+
 }  // namespace
 
 ResolvedVm resolve(const Configuration& config, const VmDeclaration& vm) {
@@ -34,6 +48,11 @@ ResolvedVm resolve(const Configuration& config, const VmDeclaration& vm) {
   if (profile != config.profiles.end()) overlay(resolved, profile->second);
   overlay(resolved, vm.policy);
   return resolved;
+}
+
+Resources offered(const Resources& total, const Resources& reserved, const Overcommit& factor) {
+  return {share(total.memory, reserved.memory, factor.memory),
+          share(total.vcpus, reserved.vcpus, factor.vcpus)};
 }
 
 }  // namespace clusterd

@@ -24,4 +24,9 @@ struct ResolvedVm {
 // Pure. A profile that does not exist counts as empty (check() reports it).
 [[nodiscard]] ResolvedVm resolve(const Configuration& config, const VmDeclaration& vm);
 
+// What a host offers to VMs: its total without what the host itself keeps, times the overcommit.
+// Saturates; never less than nothing.
+[[nodiscard]] Resources offered(const Resources& total, const Resources& reserved,
+                                const Overcommit& factor);
+
 }  // namespace clusterd

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "clusterd/base/overloaded.h"
-#include "clusterd/codec/text.h"
+#include "clusterd/base/text.h"
 #include "clusterd/codec/validate.h"
 
 namespace clusterd {

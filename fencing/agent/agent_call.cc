@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 namespace clusterd {
@@ -99,6 +100,14 @@ Result<WipedText> read_secret(const std::string& path) {
   explicit_bzero(buffer.data(), buffer.size());
   if (!problem.empty()) return Error{what + " " + problem};
   return secret;
+}
+
+std::string agent_search_path(const std::string& given) {
+  std::string path = given;
+  if (path.empty()) {
+    if (const char* own = ::getenv("PATH")) path = own;
+  }
+  return path + (path.empty() ? "" : ":") + "/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
 Result<std::string> find_agent(const std::string& name, const std::string& search_path) {

@@ -28,6 +28,10 @@ struct AgentCall {
                                              const std::string& node,
                                              const std::string& search_path);
 
+// Where agents are looked for: `given`, or PATH if that is empty, and the folders that Debian
+// installs agents and their tools in.
+[[nodiscard]] std::string agent_search_path(const std::string& given);
+
 // The program of that name; only a plain name that begins with fence_ is accepted, so that a
 // declaration cannot run any other program as root.
 [[nodiscard]] Result<std::string> find_agent(const std::string& name,

@@ -1,7 +1,6 @@
 #include "fencing/agent/agent_fencer.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -21,24 +20,13 @@
 #include "fencing/agent/power_run.h"
 
 namespace clusterd {
-namespace {
-
-std::string complete_path(const std::string& given) {
-  std::string path = given;
-  if (path.empty()) {
-    if (const char* own = ::getenv("PATH")) path = own;
-  }
-  return path + (path.empty() ? "" : ":") + "/usr/sbin:/usr/bin:/sbin:/bin";
-}
-
-}  // namespace
 
 class AgentFencer::Worker {
  public:
   Worker(EventSink& sink, const AgentFencerOptions& options)
       : sink_(sink),
         pause_(options.pause),
-        runner_(complete_path(options.search_path)),
+        runner_(agent_search_path(options.search_path)),
         wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     CLUSTERD_ASSERT(wake_fd_ >= 0);
     // Signals are the main loop's: a thread inherits what is blocked when it is made.

@@ -37,7 +37,9 @@ const char* word(Cause cause) {
 struct MetricsExporter::Server {
   Server(const std::string& listen, const std::string& version)
       : page(std::make_shared<MetricsPage>(version)),
-        exposer(std::vector<std::string>{"listening_ports", listen, "num_threads", "2"}) {
+        // Who connects and asks nothing holds a thread until the timeout.
+        exposer(std::vector<std::string>{"listening_ports", listen, "num_threads", "4",
+                                         "request_timeout_ms", "2000"}) {
     exposer.RegisterCollectable(page);
   }
 

@@ -29,15 +29,16 @@ GUEST_PROGRAMS = {
     "xz": "xz-utils", "ldd": "libc-bin",
 }
 ARBITER_PROGRAMS = {"corosync-qnetd": "corosync-qnetd", "corosync-qdevice": "corosync-qdevice"}
+METRICS_PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus"}
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing(guests=True, arbiter=False):
+def missing(guests=True, arbiter=False, programs=None):
     """A list of sentences, one for each thing that is missing; empty if the lab can run."""
     if os.geteuid() != 0:
         return ["not root: the lab makes namespaces and network devices (try sudo)"]
     wanted = {**PROGRAMS, **(GUEST_PROGRAMS if guests else {}),
-              **(ARBITER_PROGRAMS if arbiter else {})}
+              **(ARBITER_PROGRAMS if arbiter else {}), **(programs or {})}
     absent = [f"{program} is not installed (Debian package {package})"
               for program, package in wanted.items()
               if shutil.which(program, path=SEARCH_PATH) is None]
@@ -49,9 +50,12 @@ def missing(guests=True, arbiter=False):
     return absent or [text for probe in (_namespaces, _switch, _realtime) for text in probe()]
 
 
-def require(guests=True, arbiter=False):
-    """Ends the program with exit code 77 (CI=true: 1) and the reasons if the lab cannot run."""
-    reasons = missing(guests, arbiter)
+def require(guests=True, arbiter=False, programs=None):
+    """Ends the program with exit code 77 (CI=true: 1) and the reasons if the lab cannot run.
+
+    `programs`: what a scenario needs on top, with the Debian package of each.
+    """
+    reasons = missing(guests, arbiter, programs)
     if not reasons:
         return
     in_ci = os.environ.get("CI") == "true"

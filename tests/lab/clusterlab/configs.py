@@ -11,7 +11,13 @@ BMC_USER = "admin"
 def corosync_conf(topology):
     # Corosync's parser wants every brace to end its line.
     nodes = "".join(_nodelist_entry(node) for node in topology.nodes)
-    return f"""totem {{
+    # Without real-time scheduling: on few processors the rings of a whole lab, each spinning for
+    # its slice of 100 ms while they form a membership, keep each other from ever forming it.
+    return f"""system {{
+    sched_rr: no
+    priority: max
+}}
+totem {{
     version: 2
     cluster_name: {topology.prefix}
     transport: knet

@@ -65,11 +65,12 @@ def expect(condition, text):
 
 
 def run(body, *, node_count=4, guests=True, arbiter=False, token_ms=1000,
-        hold_clusterd=False, bin_directory=None):
-    """Runs a scenario to its end and exits the program. `bin_directory` beats --bin."""
+        hold_clusterd=False, bin_directory=None, programs=None):
+    """Runs a scenario to its end and exits the program. `bin_directory` beats --bin; `programs`
+    are those that the scenario needs on top (capabilities.require)."""
     options = _options()
     complete_path()
-    capabilities.require(guests, arbiter)
+    capabilities.require(guests, arbiter, programs)
     failed = True
     try:
         begin = time.monotonic()

@@ -12,6 +12,9 @@
 
 #include <array>
 #include <cstdio>
+#include <fstream>
+#include <set>
+#include <sstream>
 #include <thread>
 
 using namespace clusterd;
@@ -24,7 +27,7 @@ std::unique_ptr<MetricsExporter> exporter() {
   return std::move(opened).value();
 }
 
-std::string scrape(const MetricsExporter& metrics) {
+int connected(const MetricsExporter& metrics) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   REQUIRE(fd >= 0);
   sockaddr_in address{};
@@ -32,8 +35,19 @@ std::string scrape(const MetricsExporter& metrics) {
   address.sin_port = htons(static_cast<std::uint16_t>(metrics.port()));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  return fd;
+}
+
+// A connection that has asked for the page.
+int asking(const MetricsExporter& metrics) {
+  const int fd = connected(metrics);
   const std::string request = "GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n";
   REQUIRE(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
+  return fd;
+}
+
+std::string scrape(const MetricsExporter& metrics) {
+  const int fd = asking(metrics);
   std::string answer;
   std::array<char, 65536> buffer{};
   for (ssize_t got = 0; (got = ::read(fd, buffer.data(), buffer.size())) > 0;) {
@@ -77,17 +91,53 @@ MetricsSnapshot snapshot() {
   return now;
 }
 
+// With every metric on it.
+std::string full_page(MetricsExporter& metrics) {
+  metrics.publish(snapshot());
+  metrics.count_fence("n1", "bmc-n1", Outcome::done);
+  metrics.count_restart("web1", Cause::host_lost);
+  metrics.count_rejected("n2", "malformed");
+  metrics.count_libvirt_call("virDomainCreateXML");
+  metrics.observe_failover("last_active", Duration(4200));
+  return scrape(metrics);
+}
+
+// "NAME TYPE" of all metrics on a page.
+std::set<std::string> families(const std::string& page) {
+  std::set<std::string> found;
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("# TYPE ", 0) == 0) found.insert(line.substr(7));
+  }
+  return found;
+}
+
+// The same of the tables in docs/metrics.md: "| `NAME` | TYPE | ...".
+std::set<std::string> documented() {
+  std::set<std::string> found;
+  std::ifstream lines(CLUSTERD_SOURCE_DIR "/docs/metrics.md");
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("| `clusterd_", 0) != 0) continue;
+    const auto name_end = line.find('`', 3);
+    const auto type = name_end + 4;
+    found.insert(line.substr(3, name_end - 3) + " " +
+                 line.substr(type, line.find(' ', type) - type));
+  }
+  return found;
+}
+
 }  // namespace
+
+TEST_CASE("metrics: docs/metrics.md names every metric with its type, and no other") {
+  const auto metrics = exporter();
+  const auto shown = families(full_page(*metrics));
+  CHECK(shown.size() > 15);
+  CHECK(documented() == shown);
+}
 
 TEST_CASE("metrics: a real scrape with everything in it passes promtool") {
   const auto metrics = exporter();
-  metrics->publish(snapshot());
-  metrics->count_fence("n1", "bmc-n1", Outcome::done);
-  metrics->count_restart("web1", Cause::host_lost);
-  metrics->count_rejected("n2", "bad checksum");
-  metrics->count_libvirt_call("virDomainCreateXML");
-  metrics->observe_failover("last_active", Duration(4200));
-  const std::string page = scrape(*metrics);
+  const std::string page = full_page(*metrics);
   INFO(page);
   CHECK(promtool(page) == "");
   for (const char* line : {
@@ -108,7 +158,7 @@ TEST_CASE("metrics: a real scrape with everything in it passes promtool") {
            "clusterd_rto_predicted_seconds{vm=\"web1\"} 8.5",
            "clusterd_fence_total{node=\"n1\",device=\"bmc-n1\",outcome=\"done\"} 1",
            "clusterd_vm_restarts_total{vm=\"web1\",cause=\"host_lost\"} 1",
-           "clusterd_rejected_messages_total{source=\"n2\",reason=\"bad checksum\"} 1",
+           "clusterd_rejected_messages_total{source=\"n2\",reason=\"malformed\"} 1",
            "clusterd_libvirt_calls_total{call=\"virDomainCreateXML\"} 1",
            "clusterd_failover_duration_seconds_bucket{phase=\"last_active\",le=\"3\"} 0",
            "clusterd_failover_duration_seconds_bucket{phase=\"last_active\",le=\"5\"} 1",
@@ -211,4 +261,27 @@ TEST_CASE("metrics: 4000 VMs are scraped whole") {
   CHECK(has(page, "clusterd_vms{state=\"running\"} 4000"));
   INFO("4000 VMs: " << page.size() << " bytes in " << took.count() << " ms");
   CHECK(page.size() < 2000000);
+}
+
+TEST_CASE("metrics: clients that go away in the middle, or never ask, keep nobody from scraping") {
+  const auto metrics = exporter();
+  MetricsSnapshot now = snapshot();
+  for (int i = 0; i < 4000; ++i) {
+    now.vms.push_back({"vm" + std::to_string(i), "running", "healthy", Duration(9000)});
+  }
+  metrics->publish(std::move(now));
+  std::vector<int> silent;
+  SECTION("go away") {
+    for (int i = 0; i < 40; ++i) {
+      const int fd = asking(*metrics);
+      const linger reset{1, 0};
+      REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
+      ::close(fd);
+    }
+  }
+  SECTION("never ask") {
+    for (int i = 0; i < 8; ++i) silent.push_back(connected(*metrics));
+  }
+  CHECK(has(scrape(*metrics), "clusterd_vms{state=\"running\"} 4001"));
+  for (const int fd : silent) ::close(fd);
 }

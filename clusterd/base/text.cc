@@ -1,4 +1,4 @@
-#include "clusterd/codec/text.h"
+#include "clusterd/base/text.h"
 
 #include <cstdint>
 
@@ -36,14 +36,17 @@ bool is_control(char c) {
 
 }  // namespace
 
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t size = character(text);
-    if (size == 0) return false;
-    text.remove_prefix(size);
+std::size_t utf8_prefix(std::string_view text) {
+  std::size_t good = 0;
+  while (good < text.size()) {
+    const std::size_t size = character(text.substr(good));
+    if (size == 0) break;
+    good += size;
   }
-  return true;
+  return good;
 }
+
+bool is_utf8(std::string_view text) { return utf8_prefix(text) == text.size(); }
 
 bool has_control(std::string_view text) {
   for (const char c : text) {

@@ -10,7 +10,11 @@
 
 namespace clusterd {
 
-// True for well-formed UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF).
+// Bytes at the front that are well-formed UTF-8 (no overlong forms, no surrogates, nothing above
+// U+10FFFF); all of them if the whole text is.
+[[nodiscard]] std::size_t utf8_prefix(std::string_view text);
+
+// True for well-formed UTF-8.
 [[nodiscard]] bool is_utf8(std::string_view text);
 
 // True if the text has a control character; tab, newline and carriage return are none.

@@ -1,5 +1,5 @@
 // Text from outside, checked and tidied.
-#include "clusterd/codec/text.h"
+#include "clusterd/base/text.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,0 +1,17 @@
+// Review: judges a change of the configuration before anybody agrees to it. Pure; apply refuses by
+// the same judgement, and `clusterctl apply` shows the review.
+#pragma once
+
+#include "clusterd/model/message.h"
+#include "clusterd/model/review.h"
+#include "clusterd/model/state.h"
+
+namespace clusterd {
+
+[[nodiscard]] Judged judge(const ClusterState& state, const ChangeConfiguration& change);
+
+// `now` is the asked node's cluster time. The change's base version is ignored.
+[[nodiscard]] ConfigurationReview review(const ClusterState& state, ChangeConfiguration change,
+                                         ClusterTime now);
+
+}  // namespace clusterd
