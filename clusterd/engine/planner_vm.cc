@@ -27,6 +27,18 @@ std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const
   return StopVm{id, vm.generation, *host, restart ? Cause::restart_order : Cause::desired};
 }
 
+// A node that has just joined counts its VMs for a moment and can take none: a VM that never ran
+// waits for it this long, so that the order of joining does not decide where it lives.
+constexpr Duration kCountingGrace{10000};
+
+// The name of a synced member that still counts its VMs; empty: none does.
+std::string counting_member(const ClusterState& state) {
+  for (const auto& [id, member] : state.view.members) {
+    if (member.phase == MemberPhase::synced && !member.inventory_done) return node_name(state, id);
+  }
+  return {};
+}
+
 std::optional<StartDemand> demand(const ClusterState& state, const VmId& id, const VmState& vm,
                                   ClusterTime now, std::optional<ClusterTime>& next) {
   if (!should_run(vm) || !vm.holders.empty() || !holders_reported(state, vm)) return std::nullopt;
@@ -44,6 +56,11 @@ std::optional<StartDemand> demand(const ClusterState& state, const VmId& id, con
   } else if (const auto waits = waits_for(state, id, vm.eligible_since, now)) {
     wanted.hold = *waits;
     sooner(next, vm.eligible_since + state.config.cluster.timers.start_after_timeout);
+  } else if (wanted.cause == Cause::desired && vm.eligible_since + kCountingGrace > now) {
+    const std::string counting = counting_member(state);
+    if (counting.empty()) return wanted;
+    wanted.hold = counting + " is still counting its VMs";
+    sooner(next, vm.eligible_since + kCountingGrace);
   }
   return wanted;
 }

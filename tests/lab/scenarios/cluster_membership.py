@@ -5,7 +5,6 @@ No VM is declared here: what must hold is that the replicated state goes on, tha
 not a dead host, and that a side without quorum does nothing.
 """
 
-import json
 import os
 import sys
 
@@ -13,6 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from clusterlab.scenario import expect, run  # noqa: E402
+from clusterlab.view import kinds, node_state, status, wait_online  # noqa: E402
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 ALL = {"n1", "n2", "n3", "n4"}
@@ -34,7 +34,7 @@ def blank_until_founded(scenario, cluster):
     refused = cluster.ctl_result("n1", "vm", "start", "web")
     expect(refused.returncode == 1, "an order before init is refused")
     wait_until(lambda: cluster.ctl_result("n1", "init", "lab").returncode == 0, DEADLINE, "init")
-    everywhere_online(cluster)
+    wait_online(cluster)
     again = cluster.ctl_result("n2", "init", "other")
     expect(again.returncode == 1 and "already" in again.stderr, "a second init is refused")
 
@@ -47,7 +47,7 @@ def coordinator_dies_and_returns(scenario, cluster):
     wait_until(lambda: node_state(cluster, "n3", "n1") == "lost", DEADLINE, "n1 counts as lost")
     scenario.step("it boots again: its new boot proves the old one dead, its history is whole")
     cluster.node("n1").boot()
-    everywhere_online(cluster)
+    wait_online(cluster)
     expect("node_dead" in kinds(cluster, "n1"), "the old boot was proven dead")
     expect(kinds(cluster, "n1") == kinds(cluster, "n4"), "all replicas tell the same history")
 
@@ -58,7 +58,7 @@ def daemon_death_is_no_host_death(scenario, cluster):
     cluster.node("n3").hold_service("clusterd")
     wait_until(lambda: node_state(cluster, "n1", "n3") == "unmanaged", DEADLINE, "n3 is unmanaged")
     cluster.node("n3").release_service("clusterd")
-    everywhere_online(cluster)
+    wait_online(cluster)
     after = kinds(cluster, "n1")[len(before):]
     expect("node_lost" not in after and "fence_started" not in after, "nobody was lost or fenced")
 
@@ -75,7 +75,7 @@ def halves_do_nothing(scenario, cluster):
     holds_for(lambda: all(status(cluster, n)["cluster"]["epoch"] == epoch for n in ALL), 3.0,
               "no half raises the epoch")
     cluster.heal()
-    everywhere_online(cluster)
+    wait_online(cluster)
 
 
 def cold_start(scenario, cluster):
@@ -90,35 +90,7 @@ def cold_start(scenario, cluster):
     expect(status(cluster, "n1")["cluster"]["epoch"] > epoch, "epochs only grow")
     expect(node_state(cluster, "n2", "n4") == "lost", "the missing host is not proven dead")
     cluster.node("n4").boot()
-    everywhere_online(cluster)
-
-
-def status(cluster, name):
-    result = cluster.ctl_result(name, "status", "--json")
-    if result.returncode != 0:
-        return {"cluster": {"founded": None, "coordinator": None, "quorate": None, "epoch": None,
-                            "members": [], "active": False}, "nodes": []}
-    return json.loads(result.stdout)
-
-
-def node_state(cluster, asked, name):
-    for node in status(cluster, asked)["nodes"]:
-        if node["name"] == name:
-            return node["state"]
-    return None
-
-
-def kinds(cluster, name):
-    return [event["kind"] for event in cluster.ctl(name, "history", "--json")["events"]]
-
-
-def everywhere_online(cluster):
-    """Waits until every node's replica shows all nodes online."""
-    def online(name):
-        nodes = status(cluster, name)["nodes"]
-        return {node["name"] for node in nodes if node["state"] == "online"} == ALL
-    for name in sorted(ALL):
-        wait_until(lambda n=name: online(n), DEADLINE, f"{name} sees all nodes online")
+    wait_online(cluster)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ std::vector<std::string> errors_of(const std::string& text) {
   std::vector<std::string> lines;
   REQUIRE(std::holds_alternative<std::vector<ConfigError>>(loaded));
   for (const ConfigError& error : std::get<std::vector<ConfigError>>(loaded)) {
-    lines.push_back(std::to_string(error.line) + ":" + std::to_string(error.column));
+    lines.push_back(std::to_string(error.place.line) + ":" + std::to_string(error.place.column));
   }
   return lines;
 }
