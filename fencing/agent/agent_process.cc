@@ -138,7 +138,10 @@ Result<AgentProcess> AgentProcess::spawn(const AgentCall& call, const std::strin
   std::string locale = "LC_ALL=C";
   std::string home = "HOME=/root";
   std::array<char*, 2> arguments{program.data(), nullptr};
-  std::array<char*, 4> environment{path.data(), locale.data(), home.data(), nullptr};
+  // Most agents are Python: what its next version will drop is no word to an operator.
+  std::string warnings = "PYTHONWARNINGS=ignore";
+  std::array<char*, 5> environment{path.data(), locale.data(), home.data(), warnings.data(),
+                                   nullptr};
   AgentProcess process;
   const int error = ::posix_spawn(&process.pid_, program.c_str(), &plan.actions, &plan.attributes,
                                   arguments.data(), environment.data());

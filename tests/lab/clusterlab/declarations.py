@@ -25,22 +25,23 @@ def plan_guests(topology, workers, vms_per_node):
     return placed
 
 
-def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fence="stay_off"):
+def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fence="stay_off",
+          fence_timeout="20s"):
     """Writes lab.yaml, the domains and the (empty) disks; returns the path of lab.yaml.
 
     All nodes of the lab are declared. `after_fence` is stay_off by default, so that a node comes
-    back only when the test says so.
+    back only when the test says so. `fence_timeout` is that of one call of a fence agent.
     """
     placed = plan_guests(topology, workers, vms_per_node)
     for _, guest in placed:
         guest.make_disk()
         write_file(os.path.join(directory, "domains", f"{guest.name}.xml"), guest.domain_xml())
     path = os.path.join(directory, "lab.yaml")
-    write_file(path, _yaml(topology, placed, backup, after_fence))
+    write_file(path, _yaml(topology, placed, backup, after_fence, fence_timeout))
     return path
 
 
-def _yaml(topology, placed, backup, after_fence):
+def _yaml(topology, placed, backup, after_fence, fence_timeout):
     lines = [
         "cluster:",
         f"  name: {topology.prefix}",
@@ -58,7 +59,7 @@ def _yaml(topology, placed, backup, after_fence):
             "    agent: fence_ipmilan",
             f"    options: {{ {options} }}",
             f"    secrets: {{ password: {SECRET_FILE} }}",
-            "    timeout: 20s",
+            f"    timeout: {fence_timeout}",
         ]
     lines += ["", "nodes:"]
     for node in topology.nodes:

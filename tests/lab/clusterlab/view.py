@@ -47,12 +47,17 @@ def kinds(cluster, asked, after=0):
 
 
 def wait_online(cluster, names=None, deadline=DEADLINE):
-    """Waits until each of these nodes (default: all) shows all of them online."""
+    """Waits until each of these nodes (default: all) follows the group and sees all of them online.
+
+    A node without quorum shows the last it knew, so that alone says nothing.
+    """
     names = set(names or cluster.nodes)
 
     def online(asked):
-        nodes = status(cluster, asked)["nodes"]
-        return names <= {node["name"] for node in nodes if node["state"] == "online"}
+        told = status(cluster, asked)
+        ring = told["cluster"]
+        return (ring["quorate"] and ring["active"] and names <= set(ring["members"]) and names
+                <= {node["name"] for node in told["nodes"] if node["state"] == "online"})
     for name in sorted(names):
         wait_until(lambda n=name: online(n), deadline, f"{name} sees {sorted(names)} online")
 
