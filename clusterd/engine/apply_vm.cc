@@ -55,7 +55,10 @@ void note_unexpected(ClusterState& state, VmId id, const VmState& vm, const Host
 void see(ClusterState& state, VmId id, VmState& vm, const Host& host, DomainState seen,
          bool agent) {
   const bool held = vm.holders.contains(host);
-  if (!held) note_unexpected(state, id, vm, host);
+  if (!held) {
+    note_unexpected(state, id, vm, host);
+    demand_durable(state);
+  }
   Sighting& sighting = vm.holders[host];
   const bool was_running = sighting.state == DomainState::running;
   const bool was_answering = sighting.agent;
@@ -184,6 +187,7 @@ std::string on(Entry& entry, const StartVm& body) {
     if (!recovery->planned) recovery->planned = state.time;
     recovery->to = body.on.node;
   }
+  demand_durable(state);  // a holder must outlive a crash of all others (docs/decisions/0005)
   return {};
 }
 

@@ -85,6 +85,7 @@ void Controller::Impl::on(const InputsDrained&) {
   deadline = now + kCalm;
   keep_view();
   transfer();
+  keep_log();
   acknowledge();
   judge();
   take_inventory();

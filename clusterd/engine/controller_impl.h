@@ -96,6 +96,8 @@ struct Controller::Impl {
   void after_apply();
   void adopt(ClusterState state);
   void make_durable();
+  void sync_log();
+  void keep_log();
   void keep_view();  // say Hello, found or activate when it is our turn, admit the late
   void admit_late();
   void found();
@@ -166,6 +168,7 @@ struct Controller::Impl {
   Instant started;
   Instant time_anchor;  // when state.time was last moved
   LogIndex durable;     // fsynced here
+  std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
   LogIndex sync_asked;
   bool changed = true;  // since the last plan
 

@@ -27,16 +27,50 @@ std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const
   return StopVm{id, vm.generation, *host, restart ? Cause::restart_order : Cause::desired};
 }
 
-// A node that has just joined counts its VMs for a moment and can take none: a VM that never ran
-// waits for it this long, so that the order of joining does not decide where it lives.
+// A node that has just joined counts its VMs for a moment and can take none. A VM waits for it this
+// long, so that the order of joining does not decide where it lives.
 constexpr Duration kCountingGrace{10000};
 
-// The name of a synced member that still counts its VMs; empty: none does.
-std::string counting_member(const ClusterState& state) {
+bool counts(const Member& member) {
+  return member.phase == MemberPhase::synced && !member.inventory_done;
+}
+
+// The VM's last host has booted again: the VM returns there, not to the backup node. After a power
+// cut of everything, all VMs would else pile up on that.
+std::optional<NodeId> returned_home(const ClusterState& state, const VmState& vm) {
+  if (vm.next_cause != Cause::host_lost || !vm.last_host) return std::nullopt;
+  const Member* member = synced_member(state, vm.last_host->node);
+  if (member == nullptr || member->boot == vm.last_host->boot) return std::nullopt;
+  return vm.last_host->node;
+}
+
+// The node that is worth waiting for; nullopt: none.
+std::optional<NodeId> counting_node(const ClusterState& state, const StartDemand& wanted) {
   for (const auto& [id, member] : state.view.members) {
-    if (member.phase == MemberPhase::synced && !member.inventory_done) return node_name(state, id);
+    const bool matters = wanted.cause == Cause::desired || wanted.stay_on == id;
+    if (matters && counts(member)) return id;
   }
-  return {};
+  return std::nullopt;
+}
+
+// Why it should not start yet, or empty; `next`: when time alone will change that.
+std::string hold(const ClusterState& state, const StartDemand& wanted, const VmState& vm,
+                 ClusterTime now, std::optional<ClusterTime>& next) {
+  if (vm.failures.next_try > now) {
+    sooner(next, vm.failures.next_try);
+    const auto left = (vm.failures.next_try - now).count() / 1000 + 1;
+    return (vm.failures.given_up ? "failed too often: " : "back-off after a failure: ") +
+           vm.failures.reason + "; next try in " + std::to_string(left) + " s";
+  }
+  if (const auto waits = waits_for(state, wanted.vm, vm.eligible_since, now)) {
+    sooner(next, vm.eligible_since + state.config.cluster.timers.start_after_timeout);
+    return *waits;
+  }
+  if (vm.eligible_since + kCountingGrace <= now) return {};
+  const auto counting = counting_node(state, wanted);
+  if (!counting) return {};
+  sooner(next, vm.eligible_since + kCountingGrace);
+  return node_name(state, *counting) + " is still counting its VMs";
 }
 
 std::optional<StartDemand> demand(const ClusterState& state, const VmId& id, const VmState& vm,
@@ -47,21 +81,10 @@ std::optional<StartDemand> demand(const ClusterState& state, const VmId& id, con
   wanted.cause = vm.next_cause;
   if (vm.next_cause == Cause::restart_in_place && vm.last_host) {
     wanted.stay_on = vm.last_host->node;
+  } else {
+    wanted.stay_on = returned_home(state, vm);
   }
-  if (vm.failures.next_try > now) {
-    sooner(next, vm.failures.next_try);
-    const auto left = (vm.failures.next_try - now).count() / 1000 + 1;
-    wanted.hold = (vm.failures.given_up ? "failed too often: " : "back-off after a failure: ") +
-                  vm.failures.reason + "; next try in " + std::to_string(left) + " s";
-  } else if (const auto waits = waits_for(state, id, vm.eligible_since, now)) {
-    wanted.hold = *waits;
-    sooner(next, vm.eligible_since + state.config.cluster.timers.start_after_timeout);
-  } else if (wanted.cause == Cause::desired && vm.eligible_since + kCountingGrace > now) {
-    const std::string counting = counting_member(state);
-    if (counting.empty()) return wanted;
-    wanted.hold = counting + " is still counting its VMs";
-    sooner(next, vm.eligible_since + kCountingGrace);
-  }
+  wanted.hold = hold(state, wanted, vm, now, next);
   return wanted;
 }
 
