@@ -195,11 +195,10 @@ std::string on(Entry& entry, const Demote& body) {
   Member& member = found->second;
   if (member.incarnation != body.incarnation) return "it has a new daemon";
   if (member.phase != MemberPhase::synced) return "is not synced";
-  member.phase = MemberPhase::demoted;
-  if (!synced_majority(state)) {
-    member.phase = MemberPhase::synced;
+  if (!synced_majority(state, body.node)) {
     return "the remaining synced members would be no majority";
   }
+  member.phase = MemberPhase::demoted;
   member.inventory_done = false;
   abandon_power(state);
   update_authority(state);

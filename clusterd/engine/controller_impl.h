@@ -113,6 +113,7 @@ struct Controller::Impl {
 
   // ---- controller_work.cc: operations executed here, what is seen here, plans ----------------
   void dispatch();
+  [[nodiscard]] bool first_time(const OpId& op);
   void dispatch_vm(const VmId& id, const VmState& vm);
   void dispatch_power(NodeId id, const NodeState& node);
   void cancel_stale();
@@ -197,6 +198,7 @@ struct Controller::Impl {
   // Work here.
   std::map<OpId, LocalVmOperation> vm_operations;
   std::map<OpId, LocalPowerOperation> power_operations;
+  std::set<OpId> carried_out;  // ever begun by this daemon
   std::map<VmId, Seen> seen;
   std::map<VmId, PendingLook> looks;
   std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look

@@ -406,7 +406,8 @@ void Controller::Impl::judge() {
     const Ack ack = found == acks.end() ? Ack{} : found->second;
     const bool behind = (applied_late && ack.applied < applied_at.front().first) ||
                         (durable_late && ack.durable < floors_at.front().first);
-    if (!behind) continue;
+    // Without it there would be no majority: nothing but its answer helps.
+    if (!behind || !synced_majority(state, id)) continue;
     const std::string reason =
         "its daemon has not acknowledged for " + std::to_string(patience.count()) + " ms";
     multicast_once(Demote{id, member.incarnation, reason});

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Duration kListAgain{2000};
 constexpr Duration kLookDelayMost{30000};
+constexpr std::size_t kRemembered = 4096;  // operations that this daemon has carried out
 
 }  // namespace
 
@@ -21,6 +22,14 @@ void Controller::Impl::dispatch() {
   for (const auto& [id, node] : state.nodes) dispatch_power(id, node);
 }
 
+// False if this daemon has carried it out before: it then took over an older state, in which the
+// operation is still open (S2).
+bool Controller::Impl::first_time(const OpId& op) {
+  if (!carried_out.insert(op).second) return false;
+  if (carried_out.size() > kRemembered) carried_out.erase(carried_out.begin());
+  return true;
+}
+
 void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   if (!vm.operation || vm.operation->executor != self_host()) return;
   const VmOperation& operation = *vm.operation;
@@ -28,7 +37,8 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   if (!stable(operation.id.index) || !durable_everywhere(state.durable_floor)) return;
   LocalVmOperation& local = vm_operations[operation.id];
   local.vm = id;
-  if (operation.kind == VmOpKind::stop) {
+  const bool first = first_time(operation.id);
+  if (first && operation.kind == VmOpKind::stop) {
     const auto policy = resolved(state, vm);
     const Duration patience = policy ? policy->shutdown_timeout : Duration(60000);
     effects.push_back(DispatchStop{operation.id, id, patience, timers().destroy_timeout});
@@ -36,8 +46,8 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   }
   const VmDeclaration* declaration = vm_declaration(state, vm);
   const bool ours = operation.executor_incarnation == self.incarnation;
-  if (!ours || declaration == nullptr) {
-    // An earlier daemon may have begun it: take the grant back and find out (R4, R23).
+  if (!first || !ours || declaration == nullptr) {
+    // It may have begun earlier: take the grant back and find out (R4, R23).
     local.look = next_look++;
     effects.push_back(RevokeAndLook{operation.id, id, local.look});
     return;
@@ -68,7 +78,13 @@ void Controller::Impl::dispatch_power(NodeId id, const NodeState& node) {
   const PowerOperation& operation = *node.power;
   if (power_operations.contains(operation.id)) return;
   if (!stable(operation.id.index) || !durable_everywhere(state.durable_floor)) return;
-  power_operations[operation.id];
+  LocalPowerOperation& local = power_operations[operation.id];
+  if (!first_time(operation.id)) {
+    local.ended = true;
+    local.closing = PowerClosed{operation.id, id, Outcome::unknown, {}, {},
+                                "its executor carried it out and took an older state since"};
+    return;
+  }
   // A living host is read on all its devices (calibration), a lost one level by level.
   const bool flat = operation.kind == PowerOpKind::read_power && in_view(state, operation.target);
   effects.push_back(DispatchPower{operation.id, operation.kind, id, node_name(state, id),
@@ -177,7 +193,7 @@ void Controller::Impl::on(const LookedUp& event) {
     const DomainState found = event.found->state;
     const bool there = found != DomainState::absent;
     std::string detail = local.closing.detail;
-    if (detail.empty()) detail = "an earlier daemon began it";
+    if (detail.empty()) detail = "it was begun earlier";
     const auto vm = state.vms.find(local.vm);
     const bool start = vm == state.vms.end() || !vm->second.operation ||
                        vm->second.operation->kind == VmOpKind::start;

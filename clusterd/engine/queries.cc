@@ -115,12 +115,12 @@ std::string start_brake(const ClusterState& state) {
   return {};
 }
 
-bool synced_majority(const ClusterState& state) {
+bool synced_majority(const ClusterState& state, std::optional<NodeId> without) {
   std::uint64_t all = state.view.device_votes;
   std::uint64_t ours = state.view.device_votes;
   for (const auto& [id, votes] : state.view.votes) {
     all += votes;
-    if (synced_member(state, id) != nullptr) ours += votes;
+    if (id != without && synced_member(state, id) != nullptr) ours += votes;
   }
   return ours * 2 > all;
 }

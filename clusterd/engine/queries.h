@@ -42,8 +42,9 @@ namespace clusterd {
 [[nodiscard]] bool may_start(const ClusterState& state);
 // Why may_start is false, for people; empty when it is true.
 [[nodiscard]] std::string start_brake(const ClusterState& state);
-// Votes of synced members plus a cast device vote are more than half of all (R8).
-[[nodiscard]] bool synced_majority(const ClusterState& state);
+// Votes of synced members, but for one, plus a cast device vote are more than half of all (R8).
+[[nodiscard]] bool synced_majority(const ClusterState& state,
+                                   std::optional<NodeId> without = std::nullopt);
 // What min_healthy says against fencing now; empty: nothing. Counts hosts lost and unproven (S6).
 [[nodiscard]] std::string fence_brake(const ClusterState& state, ClusterTime now);
 

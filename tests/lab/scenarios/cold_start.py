@@ -81,7 +81,7 @@ def missing_host_reads_on(scenario, cluster):
 
 
 def wiped_and_missing(scenario, cluster):
-    scenario.step("all lose power; n4 stays away and n3 has lost its disk: two intact states of four")
+    scenario.step("all lose power; n4 stays away, n3 has lost its disk: two intact states of four")
     all_off(cluster)
     wipe(cluster, "n3")
     boot(cluster, "n1", "n2", "n3")

@@ -52,7 +52,7 @@ def halves_do_nothing(scenario, cluster):
     wait_vms(cluster, "n4", HOMES)
     expect(cluster.qemu_pids() == before, "everything runs as before")
     told = set(kinds(cluster, "n4", seen))
-    expect(not told & {"fence_started", "vm_starting", "node_dead"}, f"and nothing was tried: {told}")
+    expect(not told & {"fence_started", "vm_starting", "node_dead"}, f"nothing was tried: {told}")
 
 
 def frozen_host_keeps_its_vm(scenario, cluster):
@@ -98,7 +98,8 @@ def minority_of_one_is_fenced(scenario, cluster):
 
 def agents_running(cluster):
     """Whether a fence agent runs anywhere in the lab."""
-    return any(cluster.node(name).run(["pgrep", "-f", "[f]ence_ipmilan"], check=False).returncode == 0
+    search = ["pgrep", "-f", "[f]ence_ipmilan"]
+    return any(cluster.node(name).run(search, check=False).returncode == 0
                for name in cluster.nodes)
 
 

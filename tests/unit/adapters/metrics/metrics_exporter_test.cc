@@ -102,12 +102,12 @@ std::string full_page(MetricsExporter& metrics) {
   return scrape(metrics);
 }
 
-// "NAME TYPE" of all metrics on a page.
+// "NAME TYPE" of all metrics on a page, the web server's own aside.
 std::set<std::string> families(const std::string& page) {
   std::set<std::string> found;
   std::istringstream lines(page);
   for (std::string line; std::getline(lines, line);) {
-    if (line.rfind("# TYPE ", 0) == 0) found.insert(line.substr(7));
+    if (line.rfind("# TYPE clusterd_", 0) == 0) found.insert(line.substr(7));
   }
   return found;
 }
