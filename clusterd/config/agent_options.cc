@@ -56,7 +56,9 @@ class OptionCheck {
     }
     for (const auto& [name, file] : device_.secrets) is_known("secrets", name);
     for (const auto& [name, parameter] : known_) {
-      if (parameter.attribute("required").as_bool() && !is_given(name, parameter)) {
+      const bool needed = parameter.attribute("required").as_bool() &&
+                          !parameter.attribute("deprecated").as_bool();
+      if (needed && !is_given(name, parameter)) {
         fail("options", device_.agent + " needs the option " + name);
       }
     }

@@ -76,9 +76,19 @@ std::map<std::string, std::string> read_texts(const YamlValue& value) {
 Resources read_resources(const YamlValue& value) {
   Resources resources;
   value.keys(
-      {{"memory", [&](const YamlValue& v) { set(resources.memory, v.size(0, limits::kMemory)); }},
+      {{"memory",
+        [&](const YamlValue& v) { set(resources.memory, v.size(0, limits::kMemory)); }},
        {"vcpus", count_of(resources.vcpus, 0, limits::kVcpus)}});
   return resources;
+}
+
+// Half a capacity would mean that the other half is nothing.
+void read_capacity(const YamlValue& value, std::optional<Resources>& capacity) {
+  const Resources read = read_resources(value);
+  if (value.is_map() && !(value.has("memory") && value.has("vcpus"))) {
+    value.error("needs both memory and vcpus");
+  }
+  if (read.memory != 0 && read.vcpus != 0) capacity = read;
 }
 
 }  // namespace
@@ -151,7 +161,7 @@ NodeDeclaration read_node(const YamlValue& value) {
        {"provides", [&](const YamlValue& v) { set(node.provides, v.name_set()); }},
        {"labels", [&](const YamlValue& v) { node.labels = read_texts(v); }},
        {"host_reserved", [&](const YamlValue& v) { node.host_reserved = read_resources(v); }},
-       {"capacity", [&](const YamlValue& v) { node.capacity = read_resources(v); }},
+       {"capacity", [&](const YamlValue& v) { read_capacity(v, node.capacity); }},
        {"fencing", [&](const YamlValue& v) {
           v.items([&](const YamlValue& level) {
             const auto devices = level.name_list();

@@ -194,8 +194,11 @@ bool YamlValue::entries(
       key.error("'" + name + "' stands here a second time");
     } else {
       const std::string path = path_.empty() ? name : path_ + "." + name;
-      places_->emplace(path, key.place());  // the key shows an object better than its first line
-      visit(name, child(entry.second, path));
+      // The name shows an object better than what comes first in it.
+      YamlValue object = child(entry.second, path);
+      if (!entry.second.IsScalar()) object.place_ = key.place_;
+      (*places_)[path] = object.place_;
+      visit(name, object);
     }
   }
   return true;

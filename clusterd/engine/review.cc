@@ -77,6 +77,10 @@ ConfigurationReview review(const ClusterState& state, ChangeConfiguration change
   ClusterState copy = state;
   const NodeId sender = coordinator(state).value_or(NodeId());
   apply(copy, LogEntry{sender, Message{state.position.epoch, Incarnation(), now, change}, {}});
+  // A new VM waits for every member's word that it does not run there; here that is expected.
+  for (auto& [id, vm] : copy.vms) {
+    if (!state.vms.contains(id)) vm.awaiting.clear();
+  }
   result.consequences = next_steps(copy, now);
   result.brake = start_brake(copy);
   return result;

@@ -216,9 +216,10 @@ class Checker {
     for (const auto& [name, vm] : resolved_) {
       for (const auto& other : vm.placement.together_with) {
         if (!resolved_.contains(other)) continue;
-        const auto [first, second] = std::minmax(find(name), find(other));
-        leader[second] = first;
-        leader.emplace(first, first);
+        const std::string mine = find(name);
+        const std::string theirs = find(other);
+        leader[std::max(mine, theirs)] = std::min(mine, theirs);
+        leader.emplace(std::min(mine, theirs), std::min(mine, theirs));
       }
     }
     std::map<std::string, Names> members;
