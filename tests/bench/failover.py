@@ -136,14 +136,18 @@ def steady_state(cluster, busy, count):
 
 def cost(cluster, name):
     """Processor seconds of the daemon and of its children that ended."""
-    with open(f"/proc/{cluster.node(name).service_pid('clusterd')}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
+    fields = of_daemon(cluster, name, "stat").rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:15]) / TICKS
 
 
 def resident(cluster, name):
-    with open(f"/proc/{cluster.node(name).service_pid('clusterd')}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(of_daemon(cluster, name, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def of_daemon(cluster, name, what):
+    pid = cluster.node(name).service_pid("clusterd")
+    with open(f"/proc/{pid}/{what}", encoding="ascii") as file:
+        return file.read()
 
 
 def libvirt_calls(cluster, name):
