@@ -344,3 +344,25 @@ TEST_CASE("declarations: fence devices against what their agents say") {
                                "{ ip: a, password: s3cret } } }\n");
   CHECK(Read(folder).shown().find("s3cret") == std::string::npos);
 }
+
+TEST_CASE("declarations: the example of etc/ has no error and no warning, and uses every key") {
+  const std::string file = CLUSTERD_SOURCE_DIR "/etc/examples/cluster.yaml";
+  const LoadedDeclarations loaded = load_declarations(file, {});
+  REQUIRE(loaded.errors.empty());
+  CHECK(check(merge(Configuration{}, loaded.declarations)).empty());
+  // What the loader knows is what it tells about an unknown key; docs/configuration.md has all.
+  std::ifstream in(CLUSTERD_SOURCE_DIR "/docs/configuration.md");
+  const std::string manual{std::istreambuf_iterator<char>(in), {}};
+  for (const auto& [path, place] : loaded.places) {
+    const std::string key = path.substr(path.rfind('.') + 1);
+    if (key.empty() || key.find('[') != key.npos || path.find(".labels.") != path.npos) continue;
+    const bool own_name = loaded.declarations.vms.contains(key) ||
+                          loaded.declarations.nodes.contains(key) ||
+                          loaded.declarations.profiles.contains(key) ||
+                          loaded.declarations.fence_devices.contains(key);
+    const bool agents = path.find(".options.") != path.npos || path.find(".secrets.") != path.npos;
+    if (own_name || agents) continue;
+    INFO(path);
+    CHECK(manual.find("`" + key + "`") != std::string::npos);
+  }
+}
