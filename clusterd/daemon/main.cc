@@ -13,6 +13,15 @@ constexpr const char* kUsage =
     "  --config FILE    node-local settings (default /etc/clusterd/clusterd.yaml; may be absent)\n"
     "  --check-config   read them, say what is wrong, and end\n";
 
+// libvirt's hook is a program of its own that finds grants and guarded UUIDs in the folders it was
+// built with: with others here it would guard nothing, and a VM could run twice.
+std::string hook_mismatch(const clusterd::NodeSettings& node) {
+  const clusterd::NodeSettings built;
+  if (node.state_dir == built.state_dir && node.run_dir == built.run_dir) return {};
+  return "state_dir and run_dir must be " + built.state_dir + " and " + built.run_dir +
+         ": libvirt's hook (clusterd-qemu-hook) looks nowhere else";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -29,12 +38,16 @@ int main(int argc, char** argv) {
     }
   }
   const auto loaded = clusterd::load_node_settings(file);
-  if (const auto* errors = std::get_if<std::vector<clusterd::ConfigError>>(&loaded)) {
+  if (const auto* errors = std::get_if<clusterd::ConfigErrors>(&loaded)) {
     for (const auto& error : *errors) std::fprintf(stderr, "%s\n", error.str().c_str());
     return 1;
   }
-  if (check_only) return 0;
   const auto& node = std::get<clusterd::NodeSettings>(loaded);
+  if (const std::string problem = hook_mismatch(node); !problem.empty()) {
+    std::fprintf(stderr, "%s: %s\n", file.c_str(), problem.c_str());
+    return 1;
+  }
+  if (check_only) return 0;
   const auto ended = clusterd::run_daemon({.libvirt_uri = node.libvirt_uri,
                                            .metrics_listen = node.metrics_listen,
                                            .state_dir = node.state_dir,
