@@ -235,13 +235,19 @@ void expire_departures(ClusterState& state) {
 
 void update_authority(ClusterState& state) {
   bool others_gone = true;
+  bool some_awake = false;
   for (const auto& [id, votes] : state.view.votes) {
     if (synced_member(state, id) != nullptr) continue;
     const NodeState& node = state.nodes[id];
     const bool dead = node.boot != BootId{} && node.dead.contains(node.boot);
     if (!dead && !node.departure) others_gone = false;
+    if (!dead || state.view.ring_only.contains(id)) some_awake = true;
   }
-  const bool sub_majority_may = state.view.wait_for_all && others_gone;
+  // A host that booted anew waits for all (WFA), unless it meets a Corosync that does not wait:
+  // one whose daemon left, or one in our own ring. With such a one the others may activate what
+  // they remember, if they are a majority: then nothing is done here that they do not know.
+  const bool others_may_meet = some_awake && !synced_half(state);
+  const bool sub_majority_may = state.view.wait_for_all && others_gone && !others_may_meet;
   const bool established =
       state.accepted && (synced_majority(state) || sub_majority_may);
   state.view.authority = established ? Authority::established : Authority::restricted;

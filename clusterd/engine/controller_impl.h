@@ -120,6 +120,7 @@ struct Controller::Impl {
   void close_operations();
   void look_after_unknown();
   void look(const VmId& vm);
+  void look_anew(const VmId& vm);
   void take_inventory();
   void report();
   void plan();

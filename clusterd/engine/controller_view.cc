@@ -79,7 +79,9 @@ void Controller::Impl::deliver_entry(const Delivered& event) {
 
 void Controller::Impl::deliver_activate(const LogEntry& entry, const Activate& activate) {
   std::string no;
-  if (!activated) {
+  if (activate.admits != activated) {
+    no = activated ? "the view is active already" : "the view is not active yet";
+  } else if (!activated) {
     no = check_activate(entry.sender, activate, *view, hellos);
   } else if (activate.previous != view_epoch) {
     no = "it does not follow the active epoch";
@@ -277,6 +279,7 @@ void Controller::Impl::admit_late() {
   again.members = std::move(members);
   again.trusted = state.accepted;
   again.cold = false;
+  again.admits = true;
   multicast_once(std::move(again));
 }
 

@@ -125,9 +125,7 @@ void Controller::Impl::on(const VmOperationEnded& event) {
     return;
   }
   local.ended = true;
-  const auto vm = state.vms.find(event.vm);
-  if (vm == state.vms.end()) return;
-  seen[event.vm] = Seen{event.state, false, StopCause::none, vm->second.generation};
+  look_anew(event.vm);
 }
 
 void Controller::Impl::look_after_unknown() {
@@ -179,6 +177,14 @@ void Controller::Impl::look(const VmId& vm) {
   effects.push_back(LookUp{vm, next_look++});
 }
 
+// An operation ended: what was seen, or asked, while it was under way may be older than its effect.
+void Controller::Impl::look_anew(const VmId& vm) {
+  seen.erase(vm);
+  looks.erase(vm);
+  listing_generations.erase(vm);
+  look(vm);
+}
+
 void Controller::Impl::on(const LookedUp& event) {
   for (auto& [op, local] : vm_operations) {
     if (local.look == 0 || local.look != event.look) continue;
@@ -201,6 +207,7 @@ void Controller::Impl::on(const LookedUp& event) {
                              there == start ? Outcome::done : Outcome::failed_without_effect, found,
                              detail};
     local.ended = true;
+    look_anew(event.vm);
     return;
   }
   const auto pending = looks.find(event.vm);
@@ -216,6 +223,7 @@ void Controller::Impl::on(const LookedUp& event) {
     if (!absent) stop_causes.erase(event.vm);
     seen[event.vm] = Seen{event.found->state, event.found->agent,
                           absent ? cause : StopCause::none, done.generation};
+    listing_generations.erase(event.vm);  // an inventory under way may have looked earlier
   }
   if (done.again || !event.found) look(event.vm);
 }

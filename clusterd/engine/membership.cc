@@ -135,7 +135,13 @@ std::string check_activate(NodeId sender, const Activate& activate, const ViewCh
     if (member.phase == MemberPhase::synced && hello.position != winner.position) {
       return "it calls a member synced whose state differs";
     }
-    if (can_win(hello) && rank(hello) > rank(winner)) return "a member has a better state";
+  }
+  // Whoever the sender had heard by then: all who judge have heard the same (R9).
+  for (const auto& [id, heard] : hellos) {
+    const bool rival = can_win(heard.hello) && heard.hello.cluster == winner.cluster;
+    if (rival && rank(heard.hello) > rank(winner)) {
+      return "a member has a better state";
+    }
   }
   return {};
 }

@@ -115,6 +115,14 @@ std::string start_brake(const ClusterState& state) {
   return {};
 }
 
+bool synced_half(const ClusterState& state, std::optional<NodeId> without) {
+  std::size_t synced = 0;
+  for (const auto& [id, votes] : state.view.votes) {
+    if (id != without && synced_member(state, id) != nullptr) ++synced;
+  }
+  return synced * 2 >= std::max(state.view.votes.size(), state.config.nodes.size());
+}
+
 bool synced_majority(const ClusterState& state, std::optional<NodeId> without) {
   std::uint64_t all = state.view.device_votes;
   std::uint64_t ours = state.view.device_votes;
@@ -122,7 +130,7 @@ bool synced_majority(const ClusterState& state, std::optional<NodeId> without) {
     all += votes;
     if (id != without && synced_member(state, id) != nullptr) ours += votes;
   }
-  return ours * 2 > all;
+  return ours * 2 > all && synced_half(state, without);
 }
 
 std::string fence_brake(const ClusterState& state, ClusterTime now) {

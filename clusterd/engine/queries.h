@@ -42,7 +42,11 @@ namespace clusterd {
 [[nodiscard]] bool may_start(const ClusterState& state);
 // Why may_start is false, for people; empty when it is true.
 [[nodiscard]] std::string start_brake(const ClusterState& state);
-// Votes of synced members, but for one, plus a cast device vote are more than half of all (R8).
+// At least half of the nodes are synced members, not counting `without`: then the others are no
+// strict majority, and no state of theirs can be trusted without one of these (R10).
+[[nodiscard]] bool synced_half(const ClusterState& state,
+                               std::optional<NodeId> without = std::nullopt);
+// So are more than half of the votes, a cast device vote included (R8).
 [[nodiscard]] bool synced_majority(const ClusterState& state,
                                    std::optional<NodeId> without = std::nullopt);
 // What min_healthy says against fencing now; empty: nothing. Counts hosts lost and unproven (S6).

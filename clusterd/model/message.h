@@ -94,13 +94,14 @@ struct Activate {
   bool wait_for_all = false;
   bool trusted = false;
   bool cold = false;  // no member was in an unbroken chain: a cold start
+  bool admits = false;  // follows an Activate of the same view: brings in who was silent then
   std::optional<Founding> founding;
   ClusterTime ring;  // when the sender saw this view
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.previous, s.members, s.names, s.ring_only, s.votes, s.device_votes, s.wait_for_all,
-      s.trusted, s.cold, s.founding, s.ring);
+      s.trusted, s.cold, s.admits, s.founding, s.ring);
   }
 };
 

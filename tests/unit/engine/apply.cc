@@ -314,6 +314,37 @@ TEST_CASE("apply: a view without a majority may not start, and gets its right by
   CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty() == wait_for_all);
 }
 
+// Found by the simulator (docs/testing.md, seed 1976): n2 is fenced, n3's daemon was stopped, and
+// n1 went on alone. Then n1's daemon stops: n2, n3 are a majority that remembers less than n1 did.
+TEST_CASE("apply: a minority does not act while the others may meet a Corosync that is awake") {
+  Lab lab("n1");
+  REQUIRE(say(lab.state, n3, Leave{host_of(lab.state, n3).boot, true}).refusal.empty());
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members[n1] = lab.state.view.members.at(n1);
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  activate.wait_for_all = true;
+  const bool in_ring = GENERATE(true, false);
+  if (in_ring) activate.ring_only = {n3};
+  REQUIRE(say(lab.state, n1, activate).refusal.empty());
+  say(lab.state, n1, OrderNode{host_of(lab.state, n2), NodeOrderKind::confirm_dead, false, 1});
+  REQUIRE(lab.state.nodes.at(n3).departure);
+  CHECK(lab.state.view.authority == Authority::restricted);
+}
+
+TEST_CASE("apply: votes alone are no majority: half of the nodes must know, too") {
+  Lab lab("n1");
+  Activate activate;
+  activate.previous = lab.state.position.epoch;
+  activate.members[n1] = lab.state.view.members.at(n1);
+  activate.votes = lab.state.view.votes;
+  activate.votes.at(n1) = 3;
+  activate.trusted = true;
+  REQUIRE(say(lab.state, n1, activate).refusal.empty());
+  CHECK(lab.state.view.authority == Authority::restricted);
+}
+
 TEST_CASE("apply: an untrusted state starts nothing before an operator accepted it") {
   Lab lab;
   Activate activate;

@@ -1,0 +1,143 @@
+// Who may install a view, from which state, and when an Activate counts (R8-R10).
+#include "clusterd/engine/membership.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/cluster_builder.h"
+
+using namespace clusterd;
+using clusterd::test::numbered_uuid;
+
+namespace {
+
+constexpr NodeId n1{1};
+constexpr NodeId n2{2};
+constexpr NodeId n3{3};
+
+// Three nodes, of which some have said Hello, all with intact states of epoch 5.
+struct View {
+  ViewChanged view;
+  Hellos hellos;
+  ClusterState state;
+
+  View() {
+    view.quorum.quorate = true;
+    for (const NodeId id : {n1, n2, n3}) {
+      view.members.push_back({id, 100 + id.value});
+      view.ring.insert(id);
+      view.quorum.names[id] = "n" + std::to_string(id.value);
+      view.quorum.votes[id] = 1;
+    }
+  }
+  Hello& says(NodeId id, Epoch epoch, LogIndex index) {
+    HeardHello& heard = hellos[id];
+    heard.incarnation = Incarnation(id.value);
+    Hello& hello = heard.hello;
+    hello.name = "n" + std::to_string(id.value);
+    hello.machine.uuid = numbered_uuid(1, id.value);
+    hello.boot.uuid = numbered_uuid(2, id.value);
+    hello.cluster.uuid = numbered_uuid(3, 1);
+    hello.condition = StoreCondition::intact;
+    hello.accepted = true;
+    hello.position.epoch = epoch;
+    hello.position.index = index;
+    return hello;
+  }
+  [[nodiscard]] Activate built(NodeId by) const {
+    return build_activate(by, view, hellos, state, ClusterTime{});
+  }
+  [[nodiscard]] std::string check(NodeId by, const Activate& activate) const {
+    return check_activate(by, activate, view, hellos);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("membership: equal states are synced, older and other ones join") {
+  View view;
+  view.says(n1, Epoch(5), LogIndex(10));
+  view.says(n2, Epoch(5), LogIndex(10));
+  view.says(n3, Epoch(5), LogIndex(9));
+  const Activate activate = view.built(n1);
+  CHECK(activate.members.at(n1).phase == MemberPhase::synced);
+  CHECK(activate.members.at(n2).phase == MemberPhase::synced);
+  CHECK(activate.members.at(n3).phase == MemberPhase::joining);
+  CHECK(activate.trusted);
+  CHECK(view.check(n1, activate).empty());
+}
+
+TEST_CASE("membership: one with the same position but another history is not synced") {
+  View view;
+  view.says(n1, Epoch(5), LogIndex(10)).position.chain = Digest(1);
+  view.says(n2, Epoch(5), LogIndex(10)).position.chain = Digest(2);
+  CHECK(view.built(n1).members.at(n2).phase == MemberPhase::joining);
+}
+
+TEST_CASE("membership: the best state goes first, and an established history beats a longer one") {
+  View view;
+  view.says(n1, Epoch(9), LogIndex(90));
+  view.says(n2, Epoch(6), LogIndex(10)).position.established = Epoch(6);
+  view.says(n3, Epoch(9), LogIndex(91)).condition = StoreCondition::amnesiac;
+  CHECK(candidates(view.hellos) == std::vector<NodeId>{n2, n1});
+}
+
+TEST_CASE("membership: who was not heard when the Activate was made, but has the better state") {
+  View view;
+  view.says(n1, Epoch(5), LogIndex(10));
+  view.says(n2, Epoch(5), LogIndex(10));
+  const Activate early = view.built(n1);
+  REQUIRE(early.members.at(n3).boot == BootId{});
+  SECTION("never speaks: it counts, and n3 is brought in later") {
+    CHECK(view.check(n1, early).empty());
+  }
+  SECTION("speaks before it is delivered: it does not count") {
+    view.says(n3, Epoch(6), LogIndex(11));
+    CHECK(view.check(n1, early) == "a member has a better state");
+    CHECK(view.check(n3, view.built(n3)).empty());
+  }
+  SECTION("is of another cluster: that is no better state") {
+    view.says(n3, Epoch(6), LogIndex(11)).cluster.uuid = numbered_uuid(3, 2);
+    CHECK(view.check(n1, early).empty());
+  }
+}
+
+TEST_CASE("membership: an Activate that tells untruths does not count") {
+  View view;
+  view.says(n1, Epoch(5), LogIndex(10));
+  view.says(n2, Epoch(5), LogIndex(9));
+  view.says(n3, Epoch(5), LogIndex(10));
+  Activate activate = view.built(n1);
+  REQUIRE(view.check(n1, activate).empty());
+  SECTION("a member is missing") { activate.members.erase(n3); }
+  SECTION("an older state is called synced") {
+    activate.members.at(n2).phase = MemberPhase::synced;
+  }
+  SECTION("a boot is misquoted") { activate.members.at(n3).boot.uuid = numbered_uuid(7, 7); }
+  SECTION("a daemon is misquoted") { activate.members.at(n3).incarnation = Incarnation(99); }
+  SECTION("it follows another epoch") { activate.previous = Epoch(4); }
+  CHECK_FALSE(view.check(n1, activate).empty());
+}
+
+TEST_CASE("membership: trust needs intact states on a strict majority, or an unbroken chain") {
+  View view;
+  Hello& best = view.says(n1, Epoch(5), LogIndex(10));
+  CHECK_FALSE(is_trusted(view.hellos, best, 3));
+  SECTION("a second intact one of three") {
+    view.says(n2, Epoch(4), LogIndex(1));
+    CHECK(is_trusted(view.hellos, best, 3));
+    CHECK_FALSE(is_trusted(view.hellos, best, 4));
+  }
+  SECTION("a second one that lost its data") {
+    view.says(n2, Epoch(4), LogIndex(1)).condition = StoreCondition::amnesiac;
+    CHECK_FALSE(is_trusted(view.hellos, best, 3));
+  }
+  SECTION("a member that never lost quorum") {
+    best.unbroken = true;
+    CHECK(is_trusted(view.hellos, best, 3));
+  }
+  SECTION("... but of an older epoch than the winner's") {
+    Hello& other = view.says(n2, Epoch(4), LogIndex(1));
+    other.unbroken = true;
+    CHECK_FALSE(is_trusted(view.hellos, best, 5));
+  }
+}
