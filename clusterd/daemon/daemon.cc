@@ -13,6 +13,7 @@
 #include "clusterd/adapters/qb/log.h"
 #include "clusterd/adapters/qb/main_loop.h"
 #include "clusterd/adapters/store/file_store.h"
+#include "clusterd/adapters/store/replay_guard.h"
 #include "clusterd/daemon/answers.h"
 #include "clusterd/daemon/identity.h"
 #include "clusterd/engine/queries.h"
@@ -86,18 +87,19 @@ class Daemon {
  public:
   Daemon(MainLoop& loop, Log& log) : loop_(loop), log_(log) {}
 
-  [[nodiscard]] Result<int> run(const DaemonSettings& settings, const NodeIdentity& self);
+  [[nodiscard]] Result<int> run(const NodeSettings& settings, const NodeIdentity& self);
 
  private:
   void consume(Event event);
   void ring();
   void turn();
   void end(int code, const std::string& reason);
-  [[nodiscard]] Status make_metrics(const DaemonSettings& settings);
-  [[nodiscard]] Status make_ports(const DaemonSettings& settings);
-  [[nodiscard]] Status make_control(const DaemonSettings& settings);
+  [[nodiscard]] Status make_metrics(const NodeSettings& settings);
+  [[nodiscard]] Status make_ports(const NodeSettings& settings);
+  [[nodiscard]] Status make_control(const NodeSettings& settings);
   [[nodiscard]] DriverCallbacks callbacks();
-  [[nodiscard]] Status make_driver(const NodeIdentity& self);
+  [[nodiscard]] Result<Loaded> load_state(const std::string& run_dir);
+  [[nodiscard]] Status make_driver(const NodeIdentity& self, const std::string& run_dir);
 
   MainLoop& loop_;
   Log& log_;
@@ -109,6 +111,7 @@ class Daemon {
   LateGroup group_;
   std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<EventQueue> events_;
+  std::string state_folder_;
   std::unique_ptr<FileStore> store_;
   std::unique_ptr<LibvirtHypervisor> hypervisor_;
   std::unique_ptr<AgentFencer> fencer_;
@@ -161,7 +164,7 @@ void Daemon::end(int code, const std::string& reason) {
   loop_.stop();
 }
 
-Status Daemon::make_metrics(const DaemonSettings& settings) {
+Status Daemon::make_metrics(const NodeSettings& settings) {
   auto metrics = MetricsExporter::open(settings.metrics_listen, CLUSTERD_VERSION);
   if (!metrics) {
     return Error{metrics.error().message + "; end what else listens there, or set metrics_listen " +
@@ -176,13 +179,15 @@ Status Daemon::make_metrics(const DaemonSettings& settings) {
   return ok_status();
 }
 
-Status Daemon::make_ports(const DaemonSettings& settings) {
+Status Daemon::make_ports(const NodeSettings& settings) {
   events_ = std::make_unique<EventQueue>(loop_, [this](Event event) { consume(std::move(event)); });
-  store_ = std::make_unique<FileStore>(settings.state_dir + "/state", *events_);
+  state_folder_ = settings.state_dir + "/state";
+  store_ = std::make_unique<FileStore>(state_folder_, *events_);
   LibvirtOptions options;
   options.uri = settings.libvirt_uri;
   options.run_dir = settings.run_dir;
   options.state_dir = settings.state_dir;
+  options.hook = "/etc/libvirt/hooks/qemu.d/clusterd";
   options.log = [this](const std::string& line) {
     loop_.post([this, line] { log_.log(LogLevel::info, line); });
   };
@@ -192,7 +197,7 @@ Status Daemon::make_ports(const DaemonSettings& settings) {
   return make_control(settings);
 }
 
-Status Daemon::make_control(const DaemonSettings& settings) {
+Status Daemon::make_control(const NodeSettings& settings) {
   IpcServerOptions ipc;
   ipc.name = settings.ipc_name;
   auto control = IpcServer::create(
@@ -220,8 +225,24 @@ DriverCallbacks Daemon::callbacks() {
   return callbacks;
 }
 
-Status Daemon::make_driver(const NodeIdentity& self) {
+Result<Loaded> Daemon::load_state(const std::string& run_dir) {
+  const ReplayGuard guard(run_dir + "/replaying");
+  const auto crashed = guard.begin();
+  if (!crashed) return crashed.error();
+  if (crashed.value() >= ReplayGuard::kMost) {
+    log_.log(LogLevel::error,
+             "this daemon died twice while it read its state: it goes on without it; the state is "
+             "kept as *.diverged for a report of this bug");
+    if (const Status aside = store_->set_aside(""); !aside) return aside.error();
+    store_ = std::make_unique<FileStore>(state_folder_, *events_);
+  }
   auto loaded = load(*store_, *hypervisor_, wall_now());
+  if (const Status ended = guard.end(); !ended) return ended.error();
+  return loaded;
+}
+
+Status Daemon::make_driver(const NodeIdentity& self, const std::string& run_dir) {
+  auto loaded = load_state(run_dir);
   if (!loaded) return loaded.error();
   if (!loaded.value().problem.empty()) {
     log_.log(LogLevel::error, "the stored state is lost: " + loaded.value().problem);
@@ -236,10 +257,10 @@ Status Daemon::make_driver(const NodeIdentity& self) {
   return ok_status();
 }
 
-Result<int> Daemon::run(const DaemonSettings& settings, const NodeIdentity& self) {
+Result<int> Daemon::run(const NodeSettings& settings, const NodeIdentity& self) {
   if (const Status made = make_metrics(settings); !made) return made.error();
   if (const Status made = make_ports(settings); !made) return made.error();
-  if (const Status made = make_driver(self); !made) return made.error();
+  if (const Status made = make_driver(self, settings.run_dir); !made) return made.error();
   for (const int signal : {SIGTERM, SIGINT}) {
     const Status set = loop_.on_signal(signal, [this] { consume(StopRequested{}); });
     if (!set) return set.error();
@@ -252,7 +273,7 @@ Result<int> Daemon::run(const DaemonSettings& settings, const NodeIdentity& self
 
 }  // namespace
 
-Result<int> run_daemon(const DaemonSettings& settings) {
+Result<int> run_daemon(const NodeSettings& settings) {
   const auto lock = HostLock::take(settings.run_dir);
   if (!lock) return lock.error();
   const auto nodelist = read_nodelist();

@@ -48,13 +48,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (check_only) return 0;
-  const auto ended = clusterd::run_daemon({.libvirt_uri = node.libvirt_uri,
-                                           .metrics_listen = node.metrics_listen,
-                                           .state_dir = node.state_dir,
-                                           .run_dir = node.run_dir,
-                                           .ipc_name = node.ipc_name,
-                                           .boot_id_file = node.boot_id_file,
-                                           .machine_id_file = node.machine_id_file});
+  const auto ended = clusterd::run_daemon(node);
   if (!ended) {
     std::fprintf(stderr, "clusterd: %s\n", ended.error().message.c_str());
     return 1;

@@ -129,7 +129,7 @@ std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool
 std::string on(Entry& entry, const Activate& body) {
   ClusterState& state = entry.state;
   const ActiveView before = state.view;
-  state.position.epoch = body.previous.next();
+  state.position.epoch = body.epoch;
   if (body.founding) {
     state.cluster = body.founding->cluster;
     state.name = body.founding->name;

@@ -215,7 +215,7 @@ std::string on(Entry& entry, const StopVm& body) {
   operation.deadline = state.time + patience + state.config.cluster.timers.destroy_timeout * 2;
   vm.operation = operation;
   record(state, EventKind::vm_stopping, body.on.node, body.vm,
-         vm.name + " is stopped on " + node_name(state, body.on.node));
+         vm.name + " is being stopped on " + node_name(state, body.on.node));
   return {};
 }
 

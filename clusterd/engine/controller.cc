@@ -43,6 +43,7 @@ void Controller::Impl::on(const ViewChanged& event) {
   member_synced = false;
   joining.reset();
   acks.clear();
+  told_digests.clear();
   applied_at.clear();
   floors_at.clear();
   transfers.clear();
@@ -70,7 +71,9 @@ void Controller::Impl::on(const Delivered& event) {
     const bool current = activated && event.message.epoch == state.position.epoch &&
                          member != nullptr &&
                          member->incarnation == event.message.incarnation;
-    if (current) acks[event.sender.node] = *ack;
+    if (!current) return;
+    acks[event.sender.node] = *ack;
+    count_digest(event.sender.node, *ack);
   } else if (is_log_entry(body)) {
     deliver_entry(event);
   }
@@ -98,6 +101,7 @@ void Controller::Impl::on(const InputsDrained&) {
   keep_time();
   answer_clients();
   leave();
+  start_over();
 }
 
 void Controller::Impl::on(const StoreSynced& event) {
@@ -201,7 +205,7 @@ ClusterTime Controller::Impl::cluster_now() const {
 }
 
 bool Controller::Impl::synced_here() const {
-  if (!activated || !member_synced) return false;
+  if (!activated || !member_synced || diverged) return false;
   const Member* member = synced_member(state, self.node);
   return member != nullptr && member->incarnation == self.incarnation;
 }

@@ -105,6 +105,8 @@ struct Controller::Impl {
   void transfer();          // Mark and Snapshot for joining members
   void say_synced();
   void acknowledge();
+  void count_digest(NodeId node, const Ack& ack);  // R29
+  void start_over();        // if this replica has diverged from the others
   void judge();             // Demote who does not acknowledge (R13, drain before judge)
   void keep_time();
   void leave();
@@ -190,6 +192,8 @@ struct Controller::Impl {
   std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
   std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
   std::map<std::uint64_t, Digest> digests;  // own, by position
+  std::map<std::uint64_t, std::map<NodeId, Digest>> told_digests;  // acknowledged, by position
+  std::optional<Instant> diverged;  // since when this replica is known to differ
   Instant judge_from;
   Instant last_drain;
   std::map<std::string, Instant> transfers;  // begun, by epoch and joiners

@@ -39,8 +39,8 @@ void Controller::Impl::hello() {
 }
 
 void Controller::Impl::hear(const Delivered& event, const Hello& said) {
-  const bool foreign = state.cluster != ClusterId{} && said.cluster != ClusterId{} &&
-                       said.cluster != state.cluster;
+  const bool foreign =
+      state.cluster != ClusterId{} && said.cluster != ClusterId{} && said.cluster != state.cluster;
   if (foreign) {
     waiting = said.name + " belongs to another cluster (" + said.cluster.str() + ")";
     log(waiting + ": it is left out");
@@ -83,7 +83,7 @@ void Controller::Impl::deliver_activate(const LogEntry& entry, const Activate& a
     no = activated ? "the view is active already" : "the view is not active yet";
   } else if (!activated) {
     no = check_activate(entry.sender, activate, *view, hellos);
-  } else if (activate.previous != view_epoch) {
+  } else if (activate.epoch != next_epoch(hellos, entry.sender, view_epoch)) {
     no = "it does not follow the active epoch";
   }
   if (!no.empty()) {
@@ -92,12 +92,11 @@ void Controller::Impl::deliver_activate(const LogEntry& entry, const Activate& a
   }
   const bool first = !activated;
   activated = true;
-  view_epoch = activate.previous.next();
+  view_epoch = activate.epoch;
   under_way.clear();  // of the epoch before
   if (first) {
     const auto own = activate.members.find(self.node);
-    const bool synced = own != activate.members.end() &&
-                        own->second.phase == MemberPhase::synced &&
+    const bool synced = own != activate.members.end() && own->second.phase == MemberPhase::synced &&
                         own->second.incarnation == self.incarnation;
     if (!synced) {
       joining.emplace();
@@ -166,6 +165,7 @@ void Controller::Impl::after_apply() {
     waiting.clear();
   }
   if (ours && member->phase == MemberPhase::demoted) {
+    if (diverged) effects.push_back(SetStateAside{});
     effects.push_back(Exit{1, "the other members set this daemon aside; starting over"});
   }
   make_durable();
@@ -275,7 +275,7 @@ void Controller::Impl::admit_late() {
   }
   if (!late) return;
   Activate again = build_activate(self.node, *view, hellos, state, cluster_now());
-  again.previous = view_epoch;
+  again.epoch = next_epoch(hellos, self.node, view_epoch);
   again.members = std::move(members);
   again.trusted = state.accepted;
   again.cold = false;
@@ -364,22 +364,87 @@ void Controller::Impl::acknowledge() {
   multicast(ack);
 }
 
+namespace {
+
+// What the state at one position is, by the synced members' word: the digest of more than half of
+// them; when all have spoken, the most frequent one, of equals the lowest node's.
+std::optional<Digest> agreed(const ClusterState& state, const std::map<NodeId, Digest>& told) {
+  std::size_t synced = 0;
+  std::size_t spoken = 0;
+  std::map<Digest, std::size_t> count;
+  std::optional<Digest> best;
+  for (const auto& [id, member] : state.view.members) {
+    if (member.phase != MemberPhase::synced) continue;
+    ++synced;
+    const auto word = told.find(id);
+    if (word == told.end()) continue;
+    ++spoken;
+    ++count[word->second];
+    if (!best) best = word->second;
+  }
+  for (const auto& [digest, times] : count) {
+    if (times > count[*best]) best = digest;
+  }
+  const bool decided = best && (count[*best] * 2 > synced || spoken == synced);
+  return decided ? best : std::nullopt;
+}
+
+}  // namespace
+
+// Who differs stops acting and starts over with the others' state; they set it aside, and say so.
+void Controller::Impl::count_digest(NodeId node, const Ack& ack) {
+  if (ack.digest_at == LogIndex{}) return;
+  std::map<NodeId, Digest>& told = told_digests[ack.digest_at.value];
+  const bool fresh = told.insert_or_assign(node, ack.digest).second;
+  if (!fresh) return;  // said before: only the position acknowledged has moved
+  const std::optional<Digest> truth = agreed(state, told);
+  const auto own = told.find(self.node);
+  if (truth && own != told.end()) {
+    const std::string where = " at position " + std::to_string(ack.digest_at.value);
+    if (own->second != *truth && !diverged) {
+      diverged = now;
+      log("this replica differs from the other members'" + where +
+          ": it does nothing any more, and takes theirs over; the state is kept as "
+          "state.diverged for a report of this bug");
+    }
+    const auto first = std::find_if(told.begin(), told.end(), [&](const auto& word) {
+      return word.second == *truth && synced_member(state, word.first) != nullptr;
+    });
+    for (const auto& [id, digest] : told) {
+      const Member* other = synced_member(state, id);
+      if (digest == *truth || other == nullptr || first->first != self.node) continue;
+      multicast_once(Demote{
+          id, other->incarnation,
+          "its replica differs from the other members'" + where + ": it starts over with theirs"});
+    }
+  }
+  while (told_digests.size() > kDigestsKept) told_digests.erase(told_digests.begin());
+}
+
+// The others' Demote comes first, if there are enough of them: it stands in the history.
+void Controller::Impl::start_over() {
+  static constexpr Duration kPatience{2000};
+  if (!diverged) return;
+  wake_at(*diverged + kPatience);
+  if (now - *diverged < kPatience) return;
+  effects.push_back(SetStateAside{});
+  effects.push_back(Exit{1, "this replica differs from the other members': starting over"});
+}
+
 bool Controller::Impl::stable(LogIndex index) const {
-  return std::all_of(state.view.members.begin(), state.view.members.end(),
-                     [&](const auto& member) {
-                       if (member.second.phase != MemberPhase::synced) return true;
-                       const auto ack = acks.find(member.first);
-                       return ack != acks.end() && ack->second.applied >= index;
-                     });
+  return std::all_of(state.view.members.begin(), state.view.members.end(), [&](const auto& member) {
+    if (member.second.phase != MemberPhase::synced) return true;
+    const auto ack = acks.find(member.first);
+    return ack != acks.end() && ack->second.applied >= index;
+  });
 }
 
 bool Controller::Impl::durable_everywhere(LogIndex index) const {
-  return std::all_of(state.view.members.begin(), state.view.members.end(),
-                     [&](const auto& member) {
-                       if (member.second.phase != MemberPhase::synced) return true;
-                       const auto ack = acks.find(member.first);
-                       return ack != acks.end() && ack->second.durable >= index;
-                     });
+  return std::all_of(state.view.members.begin(), state.view.members.end(), [&](const auto& member) {
+    if (member.second.phase != MemberPhase::synced) return true;
+    const auto ack = acks.find(member.first);
+    return ack != acks.end() && ack->second.durable >= index;
+  });
 }
 
 // Who does not acknowledge holds everybody's effects up: after a while it is set aside (R13).

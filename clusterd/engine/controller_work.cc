@@ -220,7 +220,7 @@ void Controller::Impl::on(const LookedUp& event) {
     const StopCause cause = stop_causes.count(event.vm) != 0 ? stop_causes[event.vm]
                                                              : StopCause::none;
     const bool absent = event.found->state == DomainState::absent;
-    if (!absent) stop_causes.erase(event.vm);
+    if (!absent && !done.again) stop_causes.erase(event.vm);  // of an earlier run
     seen[event.vm] = Seen{event.found->state, event.found->agent,
                           absent ? cause : StopCause::none, done.generation};
     listing_generations.erase(event.vm);  // an inventory under way may have looked earlier

@@ -8,11 +8,13 @@ namespace clusterd {
 namespace {
 
 auto rank(const Hello& hello) {
-  return std::make_tuple(hello.position.established, hello.position.epoch,
-                         hello.in_last_activate, hello.position.index);
+  return std::make_tuple(hello.position.established, hello.position.epoch, hello.in_last_activate,
+                         hello.position.index);
 }
 
-bool can_win(const Hello& hello) { return hello.condition == StoreCondition::intact; }
+bool can_win(const Hello& hello) {
+  return hello.condition == StoreCondition::intact;
+}
 
 }  // namespace
 
@@ -48,11 +50,21 @@ bool is_trusted(const Hellos& hellos, const Hello& winner, std::size_t nodes) {
   return winner.accepted && (unbroken || intact * 2 > nodes);
 }
 
+Epoch next_epoch(const Hellos& hellos, NodeId sender, Epoch active) {
+  const auto from = hellos.find(sender);
+  if (from == hellos.end()) return active.next();
+  for (const auto& [id, heard] : hellos) {
+    if (heard.hello.cluster == from->second.hello.cluster)
+      active = std::max(active, heard.hello.position.epoch);
+  }
+  return active.next();
+}
+
 Activate build_activate(NodeId self, const ViewChanged& view, const Hellos& hellos,
                         const ClusterState& state, ClusterTime ring) {
   const Hello& own = hellos.at(self).hello;
   Activate activate;
-  activate.previous = own.position.epoch;
+  activate.epoch = next_epoch(hellos, self, own.position.epoch);
   std::set<std::string> configured;
   for (const auto& [name, node] : state.config.nodes) configured.insert(name);
   for (const auto& [id, name] : view.quorum.names) configured.insert(name);
@@ -66,8 +78,8 @@ Activate build_activate(NodeId self, const ViewChanged& view, const Hellos& hell
       member.boot = hello.boot;
       member.incarnation = heard->second.incarnation;
       member.machine = hello.machine;
-      const bool same = can_win(hello) && hello.cluster == own.cluster &&
-                        hello.position == own.position;
+      const bool same =
+          can_win(hello) && hello.cluster == own.cluster && hello.position == own.position;
       member.phase = same ? MemberPhase::synced : MemberPhase::joining;
       if (hello.unbroken) activate.cold = false;
       if (!hello.wait_for_all) activate.wait_for_all = false;
@@ -95,11 +107,13 @@ std::string check_founding(const ViewChanged& view, const Hellos& hellos) {
   }
   for (const auto& [id, heard] : hellos) {
     if (heard.hello.condition != StoreCondition::blank) {
-      return heard.hello.name + " already has a cluster's state: if it is to be given up, stop "
+      return heard.hello.name +
+             " already has a cluster's state: if it is to be given up, stop "
              "its daemon and move its state_dir away";
     }
     if (heard.hello.ha_domains) {
-      return heard.hello.name + " guards VMs of an earlier cluster (state_dir/protected): remove "
+      return heard.hello.name +
+             " guards VMs of an earlier cluster (state_dir/protected): remove "
              "them by hand when you know that nothing runs them";
     }
   }
@@ -119,7 +133,9 @@ std::string check_activate(NodeId sender, const Activate& activate, const ViewCh
 
   const Hello& winner = from->second.hello;
   if (!can_win(winner)) return "its sender has no intact state";
-  if (activate.previous != winner.position.epoch) return "it does not follow its sender's epoch";
+  if (activate.epoch != next_epoch(hellos, sender, winner.position.epoch)) {
+    return "its epoch does not follow those that are known";
+  }
   for (const auto& [id, member] : activate.members) {
     if (member.boot == BootId{}) {
       if (member.phase != MemberPhase::joining) return "a silent member cannot be synced";

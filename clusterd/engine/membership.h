@@ -32,6 +32,11 @@ using Hellos = std::map<NodeId, HeardHello>;
 // a member that was synced through an unbroken chain of quorate views, in the winner's history.
 [[nodiscard]] bool is_trusted(const Hellos& hellos, const Hello& winner, std::size_t nodes);
 
+// The epoch of an Activate that `sender` sends now: greater than the active one and than every one
+// that a member of its cluster has said it knows. So no epoch, and no operation id, comes twice in
+// what a majority has known.
+[[nodiscard]] Epoch next_epoch(const Hellos& hellos, NodeId sender, Epoch active);
+
 // The Activate that `self` would send. Members whose state equals its own become synced, all
 // others join. Members that said nothing stand in it without boot and incarnation.
 [[nodiscard]] Activate build_activate(NodeId self, const ViewChanged& view, const Hellos& hellos,

@@ -269,6 +269,9 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
   if (!state.config.cluster.name.empty() && state.config.nodes.empty()) return;
   for (const auto& [id, node] : state.nodes) {
     const bool present = member_of(state, id) != nullptr;
+    if (present && !node.facts.problem.empty()) {
+      shout("node " + node.name + " can start nothing: " + node.facts.problem);
+    }
     for (const auto& [device, calibration] : node.calibration) {
       if (!present || calibration.reading == Power::on) continue;
       shout("fence device " + device + " of " + node.name + " " +

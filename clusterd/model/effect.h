@@ -33,6 +33,10 @@ struct InstallState {
   LogIndex upto;
 };
 
+// Moves the state on disk aside, with the controller's current one beside it, for whoever finds out
+// how it came to differ from the other members' (R29): the next daemon begins without a state.
+struct SetStateAside {};
+
 // Encodes the controller's state at this very moment and sends it as Snapshot{mark}.
 struct SendSnapshot {
   std::uint64_t mark = 0;
@@ -118,9 +122,10 @@ struct LogLine {
   std::string line;
 };
 
-using Effect = std::variant<Multicast, AppendToLog, SyncLog, InstallState, SendSnapshot, Protect,
-                            DispatchStart, DispatchStop, RevokeAndLook, LookUp, ListDomains,
-                            DispatchPower, CancelPower, RunFenceTest, Reply, Exit, LogLine>;
+using Effect =
+    std::variant<Multicast, AppendToLog, SyncLog, InstallState, SetStateAside, SendSnapshot,
+                 Protect, DispatchStart, DispatchStop, RevokeAndLook, LookUp, ListDomains,
+                 DispatchPower, CancelPower, RunFenceTest, Reply, Exit, LogLine>;
 using Effects = std::vector<Effect>;
 
 }  // namespace clusterd

@@ -85,7 +85,7 @@ struct Founding {
 
 // The only command that installs a view (R3). `members` is exactly the delivered membership.
 struct Activate {
-  Epoch previous;  // the winner's epoch; the new one is previous + 1
+  Epoch epoch;  // the new one: next_epoch() of what the view's members know
   std::map<NodeId, Member> members;
   std::map<NodeId, std::string> names;  // of the whole nodelist
   std::set<NodeId> ring_only;
@@ -100,7 +100,7 @@ struct Activate {
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.previous, s.members, s.names, s.ring_only, s.votes, s.device_votes, s.wait_for_all,
+    f(s.epoch, s.members, s.names, s.ring_only, s.votes, s.device_votes, s.wait_for_all,
       s.trusted, s.cold, s.admits, s.founding, s.ring);
   }
 };

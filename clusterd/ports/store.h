@@ -31,6 +31,9 @@ class Store {
   // Replaces snapshot and log atomically; durable when it returns. The first one marks the store
   // as initialised.
   [[nodiscard]] virtual Status install(std::string_view snapshot) = 0;
+  // Keeps snapshot and log as *.diverged and `state` as state.diverged, replacing earlier ones; the
+  // next load() is amnesiac. This store must not be used further.
+  [[nodiscard]] virtual Status set_aside(std::string_view state) = 0;
 };
 
 }  // namespace clusterd

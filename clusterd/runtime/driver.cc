@@ -233,6 +233,12 @@ void Driver::execute(const InstallState& effect) {
   post(StoreSynced{effect.upto, true, ""});
 }
 
+void Driver::execute(const SetStateAside&) {
+  if (const Status status = ports_.store.set_aside(encode_state(controller_.state())); !status) {
+    log("the state cannot be set aside: " + status.error().message);
+  }
+}
+
 bool Driver::install() {
   if (const Status status = ports_.store.install(encode_state(controller_.state())); !status) {
     give_up("the state cannot be written: " + status.error().message);

@@ -116,6 +116,7 @@ class Driver final : public GroupListener, public EventSink {
   void execute(const AppendToLog& effect);
   void execute(const SyncLog& effect);
   void execute(const InstallState& effect);
+  void execute(const SetStateAside& effect);
   void execute(const SendSnapshot& effect);
   void execute(const Protect& effect);
   void execute(const DispatchStart& effect);

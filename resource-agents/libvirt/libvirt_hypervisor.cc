@@ -1,6 +1,7 @@
 #include "resource-agents/libvirt/libvirt_hypervisor.h"
 
 #include <libvirt/libvirt.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <mutex>
@@ -179,6 +180,12 @@ void LibvirtHypervisor::Core::answer_list(Session& session, Ticket& ticket,
   } else {
     listing.answer.look = order.look;
     listing.answer.facts.problem = "libvirt: " + connected.error().message;
+  }
+  if (!options.hook.empty() && ::access(options.hook.c_str(), X_OK) != 0) {
+    std::string& problem = listing.answer.facts.problem;
+    problem = "libvirt's hook " + options.hook + " is not installed, so nothing would keep a VM " +
+              "from being started by hand: install it, then restart libvirt and clusterd" +
+              (problem.empty() ? "" : "; " + problem);
   }
   if (!ticket.claim()) return;
   outbox.post(std::move(listing.answer));

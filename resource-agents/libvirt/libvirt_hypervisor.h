@@ -26,6 +26,9 @@ struct LibvirtOptions {
   std::string uri = "qemu:///system";
   std::string run_dir = "/run/clusterd";        // grants; the hook knows the default only
   std::string state_dir = "/var/lib/clusterd";  // protected; the hook knows the default only
+  // libvirt's hook: while it is no executable file, the host's facts say that nothing may start
+  // here. Empty: not asked for.
+  std::string hook;
   std::function<void(const std::string&)> log;  // from any thread, must not block; may be empty
   // Names each libvirt function as it is called; as `log`.
   std::function<void(const char* function)> called;

@@ -87,7 +87,7 @@ void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
 void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
   // Reading is allowed at any time (R18).
   if (order.kind == PowerOpKind::read_power) return;
-  ++activity_.fences;
+  ++(order.kind == PowerOpKind::fence ? activity_.fences : activity_.power_ons);
   check_may_act(host, "acts on the power of " + name_of(order.target));
   check_once(host, order.op, "acts on the power of " + name_of(order.target));
   if (order.target == host.id) fail("S6", name_of(host.id) + " switches itself");

@@ -28,6 +28,7 @@ struct Activity {
   std::uint64_t starts = 0;
   std::uint64_t stops = 0;
   std::uint64_t fences = 0;
+  std::uint64_t power_ons = 0;
   std::uint64_t power_changes = 0;
   std::uint64_t appeared = 0;
   std::uint64_t vanished = 0;

@@ -19,7 +19,10 @@ SimCluster::SimCluster(SimOptions options)
   env_.trace.echo(options_.echo);
   env_.world.observe(*checkers_);
   SimNode::Hooks hooks;
-  hooks.applied = [this](SimNode& node) { checkers_->on_applied(node.id(), node.state()); };
+  hooks.applied = [this](SimNode& node) {
+    checkers_->on_applied(node.id(), node.state());
+    if (options_.trace_lines > 0) tell_history(node.state());
+  };
   hooks.exited = [this](SimNode&, int, const std::string&) { checkers_->count_exit(); };
   hooks.replied = [this](ClientId client, const ControlReply& reply) {
     env_.trace.say([&] {
@@ -32,8 +35,8 @@ SimCluster::SimCluster(SimOptions options)
     SimHost& host = env_.world.add(NodeId(number), MachineId{env_.uuid()});
     network_.add(host);
     devices_.add("bmc-" + name_of(host.id), host.id);
-    nodes_[host.id] = std::make_unique<SimNode>(env_, host, network_, devices_, *checkers_,
-                                                options_.node, hooks);
+    nodes_[host.id] =
+        std::make_unique<SimNode>(env_, host, network_, devices_, *checkers_, options_.node, hooks);
   }
 }
 
@@ -49,6 +52,20 @@ Standing SimCluster::standing(NodeId id) const {
   standing.told_quorate = told.quorate;
   standing.told_for = env_.queue.now() - told.since;
   return standing;
+}
+
+// What the cluster says of itself, once, as the first member knows it; told again where histories
+// part.
+void SimCluster::tell_history(const ClusterState& state) {
+  auto event = state.history.end();
+  while (event != state.history.begin() &&
+         history_[std::prev(event)->first] != std::prev(event)->second.text) {
+    --event;
+  }
+  for (; event != state.history.end(); ++event) {
+    history_[event->first] = event->second.text;
+    env_.trace.say([&] { return "history " + event->second.text; });
+  }
 }
 
 void SimCluster::power(NodeId id, bool on) {
@@ -105,8 +122,7 @@ std::string SimCluster::found() {
   power_on_all();
   const auto together = [this] {
     return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
-      return node.second->running() && node.second->local().in_view &&
-             node.second->local().quorate;
+      return node.second->running() && node.second->local().in_view && node.second->local().quorate;
     });
   };
   if (!run_until(together, seconds(120))) return "the nodes did not find each other";
@@ -183,7 +199,9 @@ void SimCluster::pull_cord(std::uint32_t number) {
   node(number).power_off();
 }
 
-void SimCluster::plug_cord(std::uint32_t number) { device(number).answers = true; }
+void SimCluster::plug_cord(std::uint32_t number) {
+  device(number).answers = true;
+}
 
 void SimCluster::partition(const std::vector<std::vector<std::uint32_t>>& sides) {
   std::map<NodeId, int> of;
@@ -265,12 +283,11 @@ std::string SimCluster::unsettled() const {
   if (!state.accepted) return "an operator must accept the state";
   for (const auto& [id, vm] : state.vms) {
     if (vm.operation) return name_of(id) + " has an open operation";
-    const bool wanted = vm.ordered.value_or(vm.declared) == DesiredState::running &&
-                        !vm.guest_off && !vm.tombstone;
+    const bool wanted =
+        vm.ordered.value_or(vm.declared) == DesiredState::running && !vm.guest_off && !vm.tombstone;
     const std::size_t copies = env_.world.active_on(id).size();
     if (wanted && copies == 0) return name_of(id) + " does not run: " + vm.failures.reason;
-    const bool unwanted = vm.ordered.value_or(vm.declared) == DesiredState::stopped ||
-                          vm.tombstone;
+    const bool unwanted = vm.ordered.value_or(vm.declared) == DesiredState::stopped || vm.tombstone;
     if (unwanted && copies != 0) return name_of(id) + " runs";
     if (copies != vm.holders.size()) return name_of(id) + " is not where the state says";
   }
@@ -299,8 +316,8 @@ std::string SimCluster::describe() const {
     const Position& at = node->state().position;
     text += std::string(node->responsive() ? "" : "frozen, ") +
             (local.quorate ? "quorate, " : "not quorate, ") + (local.active ? "active" : "idle") +
-            (local.coordinator ? ", coordinator" : "") + ", at " +
-            std::to_string(at.epoch.value) + "." + std::to_string(at.index.value) +
+            (local.coordinator ? ", coordinator" : "") + ", at " + std::to_string(at.epoch.value) +
+            "." + std::to_string(at.index.value) +
             (local.waiting.empty() ? "" : ", " + local.waiting) + "\n";
   }
   const SimNode* best = authority();

@@ -91,6 +91,7 @@ class SimCluster {
 
  private:
   [[nodiscard]] Standing standing(NodeId node) const;
+  void tell_history(const ClusterState& state);
   void power(NodeId node, bool on);
   void power_on_all();
 
@@ -102,6 +103,7 @@ class SimCluster {
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
   std::map<ClientId, ControlReply> replies_;  // final ones
   std::uint64_t next_client_ = 1;
+  std::map<std::uint64_t, std::string> history_;  // told in the trace
 };
 
 }  // namespace clusterd::sim

@@ -75,13 +75,14 @@ DriverCallbacks SimNode::callbacks() {
     env_.trace.say([&] { return name_of(id()) + "      log: " + line; });
   };
   calls.exit = [this](int code, const std::string& reason) {
-    env_.trace.say([&] {
-      return name_of(id()) + "      exit " + std::to_string(code) + ": " + reason;
-    });
+    env_.trace.say(
+        [&] { return name_of(id()) + "      exit " + std::to_string(code) + ": " + reason; });
     hooks_.exited(*this, code, reason);
     if (code == 0) supervised_ = false;
   };
-  calls.applied = [this](const ClusterState&, const LocalView&) { hooks_.applied(*this); };
+  calls.applied = [this](const ClusterState&, const LocalView&) {
+    if (!flipped_) hooks_.applied(*this);
+  };
   return calls;
 }
 
@@ -120,6 +121,7 @@ void SimNode::end_daemon() {
   driver_.reset();
   process_ = 0;
   daemon_frozen_ = false;
+  flipped_ = false;
   hypervisor_.disconnect();
   fencer_.disconnect();
   store_.connect([](const Event&) {});
@@ -145,12 +147,22 @@ void SimNode::stop_daemon() {
   if (driver_) driver_->post(StopRequested{});
 }
 
-void SimNode::freeze_daemon() { daemon_frozen_ = driver_ != nullptr; }
+void SimNode::freeze_daemon() {
+  daemon_frozen_ = driver_ != nullptr;
+}
 
 void SimNode::thaw_daemon() {
   if (!daemon_frozen_) return;
   daemon_frozen_ = false;
   wake();
+}
+
+// The state is the controller's own and const only to its readers; memory does not ask.
+void SimNode::flip_bit() {
+  if (!driver_ || state().vms.empty()) return;
+  auto& replica = const_cast<ClusterState&>(state());
+  replica.vms.begin()->second.failures.reason += "!";
+  flipped_ = true;
 }
 
 void SimNode::request(ClientId client, ControlRequest what) {

@@ -59,6 +59,10 @@ class SimNode {
   void stop_daemon();  // SIGTERM; not started again by itself
   void freeze_daemon();
   void thaw_daemon();
+  // A bit of the replica in memory is not what was applied (R29). S5 is not asked of this daemon
+  // any more; it must find out by itself.
+  void flip_bit();
+  [[nodiscard]] bool flipped() const { return flipped_; }
   void request(ClientId client, ControlRequest what);
 
   [[nodiscard]] bool running() const { return driver_ != nullptr; }
@@ -102,6 +106,7 @@ class SimNode {
   std::uint32_t process_ = 0;  // of the running daemon
   std::uint32_t last_process_ = 100;
   bool daemon_frozen_ = false;
+  bool flipped_ = false;
   bool supervised_ = true;     // systemd starts the daemon again when it ends
   Duration clock_offset_;
   std::int64_t drift_ppm_ = 0;

@@ -51,6 +51,11 @@ Status SimStore::install(std::string_view snapshot) {
   return ok_status();
 }
 
+Status SimStore::set_aside(std::string_view /*state*/) {
+  corrupt();
+  return ok_status();
+}
+
 void SimStore::power_cut() {
   const std::size_t tail = records_.size() - std::min(durable_, records_.size());
   const std::size_t kept = tail == 0 ? 0 : static_cast<std::size_t>(env_.prng.below(tail + 1));

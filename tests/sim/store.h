@@ -26,6 +26,8 @@ class SimStore final : public Store {
   void sync(LogIndex upto) override;
   [[nodiscard]] Status install(std::string_view snapshot) override;
 
+  [[nodiscard]] Status set_aside(std::string_view state) override;
+
   // ---- faults ----
   void power_cut();        // of the unsynced tail, a random part remains
   void wipe();             // a new disk

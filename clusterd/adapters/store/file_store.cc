@@ -218,6 +218,25 @@ Status FileStore::install(std::string_view snapshot) {
   return ok_status();
 }
 
+Status FileStore::set_aside(std::string_view state) {
+  const std::lock_guard<std::mutex> io(io_);
+  StoreGeneration generation;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failure_ = "the state was set aside";
+    generation = std::exchange(generation_, StoreGeneration());
+  }
+  if (auto s = write_file(path("state.diverged"), state, options_.sync_data); !s) return s;
+  const std::array<std::pair<std::string, const char*>, 2> moves{
+      {{log_name(generation), "log.diverged"}, {kSnapshot, "snapshot.diverged"}}};
+  for (const auto& [from, to] : moves) {
+    if (::rename(path(from).c_str(), path(to).c_str()) != 0 && errno != ENOENT) {
+      return system_error(path(from) + " cannot be moved aside", errno);
+    }
+  }
+  return sync_folder(folder_);
+}
+
 // The rename is the one step that counts: before it the old snapshot and its log are whole, after
 // it the new ones. The marker comes last, so that a first install that was interrupted leaves a
 // blank node, which may still take part in a founding.

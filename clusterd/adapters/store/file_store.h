@@ -57,6 +57,7 @@ class FileStore final : public Store {
   void sync(LogIndex upto) override;
   // Blocks for as long as the disk needs.
   [[nodiscard]] Status install(std::string_view snapshot) override;
+  [[nodiscard]] Status set_aside(std::string_view state) override;
 
  private:
   struct Folder {

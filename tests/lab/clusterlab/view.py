@@ -81,3 +81,11 @@ def wait_agents(cluster, expected, deadline=DEADLINE):
                 del left[name]
         return not left
     return wait_until(answered, deadline, f"agents of {sorted(left)}", 0.2)
+
+
+def found_and_wait(cluster, homes, **declaration):
+    """Founds and declares the cluster; waits until the VMs run at home and their agents answer."""
+    cluster.found(**declaration)
+    wait_online(cluster)
+    wait_vms(cluster, min(cluster.nodes), homes)
+    wait_agents(cluster, homes)

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, last_event, node_state, status, wait_agents, wait_online, wait_vms)
+    events, found_and_wait, last_event, node_state, status, wait_agents, wait_online, wait_vms)
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 HOMES = {"vm1": "n1", "vm2": "n2", "vm3": "n3"}
@@ -28,10 +28,7 @@ DEADLINE = 60.0
 def body(scenario):
     cluster = scenario.cluster
     with scenario.witness() as witness:
-        cluster.found(workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
-        wait_online(cluster)
-        wait_vms(cluster, "n1", HOMES)
-        wait_agents(cluster, HOMES)
+        found_and_wait(cluster, HOMES, workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
         missing_host_reads_off(scenario, cluster)
         missing_host_reads_on(scenario, cluster)
         wiped_and_missing(scenario, cluster)

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.system import ProcessId  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, last_event, node_state, status, vms, wait_agents, wait_online, wait_vms)
+    events, found_and_wait, last_event, node_state, status, vms, wait_agents, wait_online, wait_vms)
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 HOMES = {"vm1": "n1", "vm2": "n2", "vm3": "n3"}
@@ -23,10 +23,7 @@ DEADLINE = 30.0
 def body(scenario):
     cluster = scenario.cluster
     with scenario.witness() as witness:
-        cluster.found(workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
-        wait_online(cluster)
-        wait_vms(cluster, "n1", HOMES)
-        wait_agents(cluster, HOMES)
+        found_and_wait(cluster, HOMES, workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
         daemon_is_killed(scenario, cluster)
         qemu_is_killed(scenario, cluster)
         guest_shuts_itself_down(scenario, cluster)

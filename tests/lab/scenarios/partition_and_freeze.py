@@ -14,7 +14,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, kinds, last_event, node_state, status, vms, vms_on, wait_agents, wait_online, wait_vms)
+    events, found_and_wait, kinds, last_event, node_state,
+    status, vms, vms_on, wait_agents, wait_online, wait_vms)
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 HOMES = {"vm1": "n1", "vm2": "n2", "vm3": "n3"}
@@ -26,10 +27,7 @@ LATE = 12.0  # a fence that fires late would do so within the agent's timeout
 def body(scenario):
     cluster = scenario.cluster
     with scenario.witness() as witness:
-        cluster.found(workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
-        wait_online(cluster)
-        wait_vms(cluster, "n1", HOMES)
-        wait_agents(cluster, HOMES)
+        found_and_wait(cluster, HOMES, workers=["n1", "n2", "n3"], backup="n4", vms_per_node=1)
         halves_do_nothing(scenario, cluster)
         frozen_host_keeps_its_vm(scenario, cluster)
         minority_of_one_is_fenced(scenario, cluster)

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, kinds, last_event, vms, wait_agents, wait_online, wait_vms)
+    events, found_and_wait, kinds, last_event, vms, wait_agents, wait_vms)
 from clusterlab.wait import wait_until  # noqa: E402
 
 HOMES = {"vm1": "n1", "vm2": "n2", "vm3": "n3"}
@@ -23,10 +23,7 @@ SLOW = 2.0
 def body(scenario):
     cluster = scenario.cluster
     with scenario.witness() as witness:
-        cluster.found(workers=["n1", "n2", "n3"], backup="n5", vms_per_node=1)
-        wait_online(cluster)
-        wait_vms(cluster, "n4", HOMES)
-        wait_agents(cluster, HOMES)
+        found_and_wait(cluster, HOMES, workers=["n1", "n2", "n3"], backup="n5", vms_per_node=1)
         two_die(scenario, cluster)
     witness.require_ok()
 

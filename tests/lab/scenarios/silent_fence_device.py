@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, kinds, last_event, node_state, vms, wait_agents, wait_online, wait_vms)
+    events, found_and_wait, kinds, last_event, node_state, vms, wait_agents, wait_vms)
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 HOMES = {"vm1": "n1", "vm2": "n1", "vm3": "n1"}
@@ -24,10 +24,8 @@ DEADLINE = 90.0  # two times three attempts and the pauses between them
 def body(scenario):
     cluster = scenario.cluster
     with scenario.witness() as witness:
-        cluster.found(workers=["n1"], backup="n4", vms_per_node=3, fence_timeout="3s")
-        wait_online(cluster)
-        wait_vms(cluster, "n2", HOMES)
-        wait_agents(cluster, HOMES)
+        found_and_wait(cluster, HOMES, workers=["n1"], backup="n4", vms_per_node=3,
+                       fence_timeout="3s")
         nothing_is_guessed(scenario, cluster)
         operator_releases(scenario, cluster)
     witness.require_ok()

@@ -61,7 +61,7 @@ inline std::vector<Message> sample_messages() {
   hello.cluster = ClusterId{numbered_uuid(1, 1)};
   hello.boot = host.boot;
   Activate activate;
-  activate.previous = Epoch(6);
+  activate.epoch = Epoch(7);
   activate.members[NodeId(2)] = Member{host.boot, Incarnation(5), {}, MemberPhase::synced, true};
   activate.members[NodeId(3)] = Member{};  // silent so far
   activate.names = {{NodeId(2), "n2"}, {NodeId(3), "n3"}};

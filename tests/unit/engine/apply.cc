@@ -51,7 +51,7 @@ struct Lab {
   // n1 leaves the ring: the survivors install the next view.
   void lose_n1() {
     Activate activate;
-    activate.previous = state.position.epoch;
+    activate.epoch = state.position.epoch.next();
     activate.members = state.view.members;
     activate.members.erase(n1);
     activate.votes = state.view.votes;
@@ -201,7 +201,7 @@ TEST_CASE("apply: the return of a boot cancels its fence, and a late answer prov
   lab.lose_n1();
   const OpId op = lab.fence_n1();
   Activate back;
-  back.previous = lab.state.position.epoch;
+  back.epoch = lab.state.position.epoch.next();
   back.members = all;
   back.votes = lab.state.view.votes;
   back.trusted = true;
@@ -221,7 +221,7 @@ TEST_CASE("apply: a new boot of the same machine proves the old one dead") {
   members.at(n1).incarnation = Incarnation(77);
   const Host old = host_of(lab.state, n1);
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members = members;
   activate.votes = lab.state.view.votes;
   activate.trusted = true;
@@ -242,7 +242,7 @@ TEST_CASE("apply: a new boot of the same machine proves the old one dead") {
 TEST_CASE("apply: a host whose daemon is gone but which is in the ring is not lost") {
   Lab lab("n1");
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members = lab.state.view.members;
   activate.members.erase(n1);
   activate.ring_only = {n1};
@@ -299,7 +299,7 @@ TEST_CASE("apply: a view without a majority may not start, and gets its right by
   Lab lab("n2");
   lab.state.view.wait_for_all = true;
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members[n1] = lab.state.view.members.at(n1);
   activate.votes = lab.state.view.votes;
   activate.trusted = true;
@@ -320,7 +320,7 @@ TEST_CASE("apply: a minority does not act while the others may meet a Corosync t
   Lab lab("n1");
   REQUIRE(say(lab.state, n3, Leave{host_of(lab.state, n3).boot, true}).refusal.empty());
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members[n1] = lab.state.view.members.at(n1);
   activate.votes = lab.state.view.votes;
   activate.trusted = true;
@@ -336,7 +336,7 @@ TEST_CASE("apply: a minority does not act while the others may meet a Corosync t
 TEST_CASE("apply: votes alone are no majority: half of the nodes must know, too") {
   Lab lab("n1");
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members[n1] = lab.state.view.members.at(n1);
   activate.votes = lab.state.view.votes;
   activate.votes.at(n1) = 3;
@@ -348,13 +348,13 @@ TEST_CASE("apply: votes alone are no majority: half of the nodes must know, too"
 TEST_CASE("apply: an untrusted state starts nothing before an operator accepted it") {
   Lab lab;
   Activate activate;
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.members = lab.state.view.members;
   activate.votes = lab.state.view.votes;
   activate.trusted = false;
   REQUIRE(say(lab.state, n1, activate).refusal.empty());
   CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
-  activate.previous = lab.state.position.epoch;
+  activate.epoch = lab.state.position.epoch.next();
   activate.trusted = true;
   REQUIRE(say(lab.state, n1, activate).refusal.empty());
   CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());

@@ -91,7 +91,7 @@ TEST_CASE("membership: who was not heard when the Activate was made, but has the
     CHECK(view.check(n1, early).empty());
   }
   SECTION("speaks before it is delivered: it does not count") {
-    view.says(n3, Epoch(6), LogIndex(11));
+    view.says(n3, Epoch(5), LogIndex(11));
     CHECK(view.check(n1, early) == "a member has a better state");
     CHECK(view.check(n3, view.built(n3)).empty());
   }
@@ -101,6 +101,15 @@ TEST_CASE("membership: who was not heard when the Activate was made, but has the
   }
 }
 
+TEST_CASE("membership: the next epoch is greater than any that a member knows") {
+  View view;
+  view.says(n1, Epoch(9), LogIndex(90));
+  view.says(n2, Epoch(6), LogIndex(10)).position.established = Epoch(6);
+  const Activate activate = view.built(n2);
+  CHECK(activate.epoch == Epoch(10));
+  CHECK(view.check(n2, activate).empty());
+}
+
 TEST_CASE("membership: an Activate that tells untruths does not count") {
   View view;
   view.says(n1, Epoch(5), LogIndex(10));
@@ -108,13 +117,21 @@ TEST_CASE("membership: an Activate that tells untruths does not count") {
   view.says(n3, Epoch(5), LogIndex(10));
   Activate activate = view.built(n1);
   REQUIRE(view.check(n1, activate).empty());
-  SECTION("a member is missing") { activate.members.erase(n3); }
+  SECTION("a member is missing") {
+    activate.members.erase(n3);
+  }
   SECTION("an older state is called synced") {
     activate.members.at(n2).phase = MemberPhase::synced;
   }
-  SECTION("a boot is misquoted") { activate.members.at(n3).boot.uuid = numbered_uuid(7, 7); }
-  SECTION("a daemon is misquoted") { activate.members.at(n3).incarnation = Incarnation(99); }
-  SECTION("it follows another epoch") { activate.previous = Epoch(4); }
+  SECTION("a boot is misquoted") {
+    activate.members.at(n3).boot.uuid = numbered_uuid(7, 7);
+  }
+  SECTION("a daemon is misquoted") {
+    activate.members.at(n3).incarnation = Incarnation(99);
+  }
+  SECTION("its epoch is one that was there") {
+    activate.epoch = Epoch(5);
+  }
   CHECK_FALSE(view.check(n1, activate).empty());
 }
 

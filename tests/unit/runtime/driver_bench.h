@@ -38,6 +38,10 @@ struct BenchStore final : Store {
     ++installs;
     return ok_status();
   }
+  Status set_aside(std::string_view) override {
+    content = StoredState{StoreCondition::amnesiac, "set aside", "", {}};
+    return ok_status();
+  }
   StoredState content;
   EventSink* sink = nullptr;
   bool broken = false;

@@ -77,6 +77,32 @@ TEST_CASE("store: an install replaces snapshot and log, and leaves no other file
   CHECK(state.records == std::vector<std::string>{"record"});
 }
 
+TEST_CASE("store: a state that was set aside is kept, and the next daemon begins without one") {
+  const TemporaryFolder folder;
+  {
+    SyncSink sink;
+    FileStore store(folder.path, sink);
+    REQUIRE(store.load().ok());
+    REQUIRE(store.install("as it was written").ok());
+    REQUIRE(store.append("record").ok());
+    REQUIRE(store.set_aside("as it was in memory").ok());
+    CHECK_FALSE(store.append("another").ok());
+    CHECK_FALSE(store.install("another").ok());
+  }
+  auto files = read_files(folder.path);
+  CHECK(files["state.diverged"] == "as it was in memory");
+  CHECK(files["snapshot.diverged"].find("as it was written") != std::string::npos);
+  CHECK(files.contains("log.diverged"));
+
+  SyncSink sink;
+  FileStore next(folder.path, sink);
+  auto found = next.load();
+  REQUIRE(found.ok());
+  CHECK(found.value().condition == StoreCondition::amnesiac);
+  REQUIRE(next.install("of the others").ok());
+  CHECK(loaded(folder.path).snapshot == "of the others");
+}
+
 TEST_CASE("store: a sync without anything to sync is answered") {
   const TemporaryFolder folder;
   SyncSink sink;

@@ -60,7 +60,8 @@ struct Node {
   libvirt::CallCounter told;  // by the hook
   std::unique_ptr<LibvirtHypervisor> hypervisor;
 
-  explicit Node(const std::string& uri = "test:///default", Duration patience = 5000ms) {
+  explicit Node(const std::string& uri = "test:///default", Duration patience = 5000ms,
+                const std::string& hook = "") {
     char name[] = "/tmp/clusterd-test-XXXXXX";
     REQUIRE(::mkdtemp(name) != nullptr);
     directory = name;
@@ -68,6 +69,7 @@ struct Node {
     options.uri = uri;
     options.run_dir = directory + "/run";
     options.state_dir = directory + "/state";
+    options.hook = hook;
     options.look_timeout = patience;
     options.list_timeout = patience;
     options.called = [this](const char* function) { told.count(function); };
@@ -311,4 +313,19 @@ TEST_CASE("libvirt: the cause of a stop keeps guest, operator, crash and failure
         StopCause::none);
   CHECK(stop_cause(VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_IOERROR, false) ==
         StopCause::none);
+}
+
+TEST_CASE("libvirt: a host without the hook says that nothing may start on it") {
+  Node bare("test:///default", 5000ms, "/nowhere/hook");
+  bare.hypervisor->list({5, {}});
+  auto listed = bare.events.next<DomainsListed>();
+  REQUIRE(listed);
+  CHECK(listed->ok);
+  CHECK(listed->facts.problem.find("/nowhere/hook is not installed") != std::string::npos);
+
+  Node guarded("test:///default", 5000ms, "/bin/true");
+  guarded.hypervisor->list({5, {}});
+  listed = guarded.events.next<DomainsListed>();
+  REQUIRE(listed);
+  CHECK(listed->facts.problem.empty());
 }
