@@ -54,8 +54,9 @@ Epoch next_epoch(const Hellos& hellos, NodeId sender, Epoch active) {
   const auto from = hellos.find(sender);
   if (from == hellos.end()) return active.next();
   for (const auto& [id, heard] : hellos) {
-    if (heard.hello.cluster == from->second.hello.cluster)
+    if (heard.hello.cluster == from->second.hello.cluster) {
       active = std::max(active, heard.hello.position.epoch);
+    }
   }
   return active.next();
 }

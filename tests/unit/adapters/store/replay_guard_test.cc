@@ -6,7 +6,7 @@
 #include "tests/unit/adapters/store/store_fixture.h"
 
 using namespace clusterd;
-using namespace clusterd::test;
+using namespace clusterd::store_test;
 
 TEST_CASE("replay guard: counts the replays that never ended, until one does") {
   const TemporaryFolder folder;
