@@ -36,6 +36,12 @@ Effects Controller::Impl::step(Instant at, const Event& event) {
 
 void Controller::Impl::on(const ViewChanged& event) {
   view = event;
+  if (!event.quorum.quorate) unbroken = false;
+  open_view();
+}
+
+// Everybody says what it has; then one Activate counts.
+void Controller::Impl::open_view() {
   view_since = now;
   hellos.clear();
   hello_delivered = false;
@@ -48,7 +54,6 @@ void Controller::Impl::on(const ViewChanged& event) {
   floors_at.clear();
   transfers.clear();
   under_way.clear();
-  if (!event.quorum.quorate) unbroken = false;
   changed = true;
   hello();
 }

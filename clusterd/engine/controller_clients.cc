@@ -175,9 +175,20 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
         return ControlReply{ReplyCode::refused, vm.name + " failed: " + vm.failures.reason, {},
                             false};
       }
+      if (!should_run(vm)) {
+        return ControlReply{ReplyCode::refused,
+                            vm.name + " is not to run any more: it was ordered otherwise, or its "
+                                      "guest has shut down",
+                            {}, false};
+      }
       return std::nullopt;
     }
     case VmOrderKind::stop:
+      if (desired(vm) != DesiredState::stopped) {
+        return ControlReply{ReplyCode::refused,
+                            vm.name + " is not to be stopped any more: it was ordered otherwise",
+                            {}, false};
+      }
       if (!vm.holders.empty() || vm.operation) return std::nullopt;
       return ControlReply{ReplyCode::done, vm.name + " is stopped", {}, false};
     case VmOrderKind::enable:

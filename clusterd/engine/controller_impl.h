@@ -88,6 +88,7 @@ struct Controller::Impl {
   void on(const MessageRejected& event);
 
   // ---- controller_view.cc: membership, the log, state transfer, acknowledgements --------------
+  void open_view();
   void hello();
   void hear(const Delivered& event, const Hello& hello);
   void deliver_entry(const Delivered& event);
@@ -184,6 +185,7 @@ struct Controller::Impl {
   Instant hello_sent;
   bool activated = false;  // a valid Activate was delivered in this view
   Epoch view_epoch;        // of the last valid one
+  Hello opened_by;         // what the sender of the first one had said
   bool member_synced = false;  // our state follows the log
   std::optional<Joining> joining;
   bool unbroken = false;

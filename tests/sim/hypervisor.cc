@@ -13,6 +13,7 @@ void SimHypervisor::connect(Post post) {
   post_ = std::move(post);
   ++session_;
   answered_.clear();
+  host_.grants.clear();
   if (!available_) return;
   post_later(env_.between(milliseconds(5), milliseconds(50)), HypervisorConnection{true, ""});
 }
@@ -90,6 +91,7 @@ void SimHypervisor::pass_hook(const DispatchStart& order, const Plan& plan,
   env_.on_host(host_, plan.after_hook, [this, order, starts, session] {
     if (session != session_ || !answered_.insert(order.op).second) return;
     if (starts) {
+      if (host_.grants[order.vm] == order.op) host_.grants.erase(order.vm);
       end(order, Outcome::done, observe(order.vm).state, "");
       return;
     }

@@ -65,6 +65,8 @@ class SimNode {
   [[nodiscard]] bool flipped() const { return flipped_; }
   void request(ClientId client, ControlRequest what);
 
+  // Names this run of the daemon; 0: none runs.
+  [[nodiscard]] std::uint32_t process() const { return process_; }
   [[nodiscard]] bool running() const { return driver_ != nullptr; }
   // Powered, awake, and its daemon as well.
   [[nodiscard]] bool responsive() const {
