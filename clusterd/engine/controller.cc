@@ -30,6 +30,13 @@ Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instan
 Effects Controller::Impl::step(Instant at, const Event& event) {
   now = std::max(now, at);
   effects.clear();
+  const auto* delivered = std::get_if<Delivered>(&event);
+  const bool acknowledged = delivered != nullptr &&
+                            std::holds_alternative<Ack>(delivered->message.body);
+  if (!acknowledged && !std::holds_alternative<InputsDrained>(event) &&
+      !std::holds_alternative<StoreSynced>(event)) {
+    news = true;
+  }
   std::visit([this](const auto& what) { on(what); }, event);
   return std::move(effects);
 }
@@ -163,15 +170,14 @@ std::string key_of(const Body& body) {
 }  // namespace
 
 void Controller::Impl::multicast_once(Body body) {
-  static constexpr Duration kPatience{2000};
   const std::string key = key_of(body);
   const auto sent = under_way.find(key);
-  if (sent != under_way.end() && now - sent->second < kPatience) {
-    wake_at(sent->second + kPatience);
+  if (sent != under_way.end() && now - sent->second < kSendPatience) {
+    wake_at(sent->second + kSendPatience);
     return;
   }
   under_way[key] = now;
-  wake_at(now + kPatience);
+  wake_at(now + kSendPatience);
   multicast(std::move(body));
 }
 

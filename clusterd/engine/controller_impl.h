@@ -146,6 +146,7 @@ struct Controller::Impl {
 
   // ---- shared -----------------------------------------------------------------------------------
   void multicast(Body body);
+  static constexpr Duration kSendPatience{2000};
   // Sends unless the same thing is under way: not yet seen delivered, nor voided by a view
   // change, nor silent for too long.
   void multicast_once(Body body);
@@ -176,6 +177,7 @@ struct Controller::Impl {
   std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
   LogIndex sync_asked;
   bool changed = true;  // since the last plan
+  Instant plan_due;     // the next plan, if nothing changes
 
   // The present view.
   std::optional<ViewChanged> view;
@@ -212,6 +214,8 @@ struct Controller::Impl {
   std::uint64_t next_look = 1;
   std::optional<std::uint64_t> listing;
   std::map<VmId, Generation> listing_generations;
+  bool news = true;    // something that report() looks at may have changed
+  std::optional<Instant> report_due;  // when what was sent is sent again
   Instant list_again;
   bool list_needed = true;
   bool hypervisor_up = false;

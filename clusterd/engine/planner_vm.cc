@@ -99,7 +99,7 @@ VmPlan plan_vms(const ClusterState& state, ClusterTime now) {
     if (const auto stop = plan_stop(state, id, vm); stop && free) plan.intents.push_back(*stop);
     if (const auto wanted = demand(state, id, vm, now, plan.next)) demands.push_back(*wanted);
   }
-  plan.placements = plan_starts(state, demands, now);
+  if (!demands.empty()) plan.placements = plan_starts(state, demands, now);
   for (const auto& [id, node] : state.nodes) {
     if (node.settle_until > now) sooner(plan.next, node.settle_until);
   }

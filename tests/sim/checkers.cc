@@ -12,7 +12,7 @@ namespace {
 // A daemon that reads its socket may still act on what it was told this long ago.
 constexpr SimTime kReading{std::chrono::milliseconds(50)};
 // The whole state is hashed only now and then: it is most of the cost of a run.
-constexpr std::uint64_t kDigestEvery = 16;
+constexpr std::uint64_t kDigestEvery = 64;
 constexpr std::size_t kRemembered = 20000;
 // Hosts whose daemons have been in one group for so long know of each other, whatever is slow.
 constexpr SimTime kAcquainted{std::chrono::seconds(10)};
@@ -159,9 +159,10 @@ void Checkers::on_applied(NodeId node, std::uint32_t process, const ClusterState
   const Position& at = state.position;
   const std::string where = name_of(node) + " at " + std::to_string(at.epoch.value) + "." +
                             std::to_string(at.index.value);
-  Hasher members;
-  write(members, state.view.members);
-  const auto key = std::tuple(at.epoch, at.index, members.digest());
+  // Two sides of a partition may count alike; the runs of their daemons tell them apart.
+  std::uint64_t runs = 0;
+  for (const auto& [id, member] : state.view.members) runs += id.value + member.incarnation.value;
+  const auto key = std::tuple(at.epoch, at.index, runs);
   const auto [known, fresh] = chain_at_.emplace(key, at.chain);
   if (!fresh && known->second != at.chain) {
     fail("S5", where + " has applied other entries than another member of the same view");

@@ -99,8 +99,8 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   std::map<NodeId, std::deque<SimTime>> fenced_;  // when each target was ordered off, last minute
   std::map<NodeId, std::pair<std::uint32_t, Epoch>> epoch_of_;  // of a run of a daemon
   std::map<Digest, Digest> state_of_chain_;
-  // (epoch, index, digest of the members) -> chain
-  std::map<std::tuple<Epoch, LogIndex, Digest>, Digest> chain_at_;
+  // (epoch, index, sum of the members' runs) -> chain
+  std::map<std::tuple<Epoch, LogIndex, std::uint64_t>, Digest> chain_at_;
 };
 
 }  // namespace clusterd::sim

@@ -184,7 +184,7 @@ TEST_CASE("checkers: L2 sees a client whom a living daemon never answers") {
 
 TEST_CASE("checkers: S5 catches another entry, and another state, at the same position") {
   ClusterState state;
-  state.position = Position{Epoch(1), Epoch(1), LogIndex(16), Digest(77)};
+  state.position = Position{Epoch(1), Epoch(1), LogIndex(64), Digest(77)};
   Bench bench;
   bench.checkers.on_applied(NodeId(1), 1, state);
   bench.checkers.on_applied(NodeId(2), 1, state);
