@@ -319,12 +319,19 @@ void Controller::Impl::activate_in_turn() {
     if (expected && !hellos.contains(process.node)) complete = false;
   }
   const auto turn = static_cast<std::int64_t>(mine - order.begin()) + (complete ? 0 : 1);
-  const Instant due = view_since + timers().hello_timeout * turn;
+  Instant due = view_since + timers().hello_timeout * turn;
+  Activate built = build_activate(self.node, *view, hellos, state, cluster_now());
+  if (built.cold && !built.trusted) {
+    // Others may only be booting; once this view is active, nothing but an operator's word makes
+    // its state trusted (R10).
+    waiting = "too few hosts with an intact state are here: it waits for more of them";
+    due += state.config.cluster.startup_wait;
+  }
   if (now < due) {
     wake_at(due);
     return;
   }
-  multicast_once(build_activate(self.node, *view, hellos, state, cluster_now()));
+  multicast_once(std::move(built));
 }
 
 void Controller::Impl::transfer() {
@@ -333,6 +340,7 @@ void Controller::Impl::transfer() {
   std::string who;
   for (const auto& [id, member] : state.view.members) {
     const bool comes = member.phase == MemberPhase::joining && member.boot != BootId{} &&
+                       state.nodes[id].machine == member.machine &&
                        !state.nodes[id].dead.contains(member.boot);
     if (comes)
       who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";
