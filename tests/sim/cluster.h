@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ class SimCluster {
   ClientId send(NodeId node, ControlRequest what);
   [[nodiscard]] const ControlReply* reply_to(ClientId client) const;
   [[nodiscard]] Declarations declarations() const;
+  // A VM with this number, without wishes, and its domain's XML.
+  [[nodiscard]] std::pair<VmDeclaration, std::string> new_vm(std::uint32_t number) const;
 
   // ---- time ----
   // Each stops at the first violation.
@@ -56,6 +59,7 @@ class SimCluster {
   SimNode& node(NodeId id) { return *nodes_.at(id); }
   SimNetwork& network() { return network_; }
   SimDevice& device(std::uint32_t number);  // the BMC of node `number`
+  SimDevices& devices() { return devices_; }
   void power_cut(std::uint32_t number) { node(number).power_off(); }
   void pull_cord(std::uint32_t number);     // the BMC dies with its host
   void plug_cord(std::uint32_t number);     // ... and answers again; the host stays off
@@ -103,7 +107,7 @@ class SimCluster {
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
   std::map<ClientId, ControlReply> replies_;  // final ones
   std::uint64_t next_client_ = 1;
-  std::map<std::uint64_t, std::string> history_;  // told in the trace
+  std::set<std::pair<std::uint64_t, std::string>> history_;  // told in the trace
 };
 
 }  // namespace clusterd::sim

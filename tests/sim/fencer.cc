@@ -13,18 +13,31 @@ bool SimDevices::operate(const std::string& name, bool on) {
   if (!device.answers) {
     if (device.acts_late) {
       env_.queue.after(env_.between(seconds(1), seconds(30)),
-                       [this, target = device.target, on] { power_(target, on); });
+                       [this, &device, on] { turn(device, on); });
     }
     return false;
   }
-  power_(device.target, on);
+  if (!device.ignores) turn(device, on);
   return true;
+}
+
+void SimDevices::turn(SimDevice& device, bool on) {
+  bool powered = on;
+  if (device.feed) {
+    device.outlet = on;
+    powered = std::any_of(devices_.begin(), devices_.end(), [&](const auto& other) {
+      return other.second.feed && other.second.target == device.target && other.second.outlet;
+    });
+    if (powered == env_.world.hosts().at(device.target).powered) return;
+  }
+  power_(device.target, powered);
 }
 
 Power SimDevices::read(const std::string& name) const {
   const SimDevice& device = devices_.at(name);
   if (!device.answers) return Power::unknown;
   if (device.says_off) return Power::off;
+  if (device.feed) return device.outlet ? Power::on : Power::off;
   return env_.world.hosts().at(device.target).powered ? Power::on : Power::off;
 }
 
@@ -79,8 +92,10 @@ void SimFencer::call(const RunPtr& run, const NamedDevice& device) {
   if (known && !model.answers) delay = SimTime(device.device.timeout);
   env_.on_host(host_, delay, [this, run, device, known, dies] {
     if (run->over) return;
-    if (!known || dies) {
-      run->problem = device.name + (known ? ": the agent ended without an answer" : ": unknown");
+    std::string problem = known ? devices_.device(device.name).agent_problem : "unknown";
+    if (problem.empty() && dies) problem = "the agent ended without an answer";
+    if (!problem.empty()) {
+      run->problem = device.name + ": " + problem;
       level_failed(run);
     } else {
       acted(run, device);

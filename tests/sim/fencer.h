@@ -17,10 +17,14 @@
 namespace clusterd::sim {
 
 struct SimDevice {
-  NodeId target;
+  NodeId target;  // whom it is wired to
   bool answers = true;        // on the network, and alive
   bool acts_late = false;     // while it does not answer: what was asked happens afterwards
   bool says_off = false;      // it lies
+  bool ignores = false;       // accepts what it is asked for, and does not switch
+  bool feed = false;          // one outlet of a PDU: the host lives while any of its feeds is on
+  bool outlet = true;         // of a feed
+  std::string agent_problem;  // not empty: the agent cannot ask the device at all
   SimTime latency{std::chrono::milliseconds(150)};
 };
 
@@ -41,6 +45,8 @@ class SimDevices {
   // Asks for off or on; false: no answer, but it may happen all the same, later.
   [[nodiscard]] bool operate(const std::string& name, bool on);
   [[nodiscard]] Power read(const std::string& name) const;
+  // By a hand at the outlet, or by what was asked.
+  void turn(SimDevice& device, bool on);
 
  private:
   SimEnv& env_;

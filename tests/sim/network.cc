@@ -23,6 +23,7 @@ void SimNetwork::start(NodeId node) {
   Station& station = stations_.at(node);
   CLUSTERD_ASSERT(!station.up);
   station.up = true;
+  station.waits_for_all = options_.wait_for_all;
   topology_changed();
 }
 
@@ -127,6 +128,9 @@ void SimNetwork::form(const std::set<NodeId>& hosts) {
     return line;
   });
   assign_device();
+  if (hosts.size() == stations_.size() || facts(*ring).quorate) {
+    for (const NodeId node : hosts) stations_.at(node).waits_for_all = false;
+  }
   for (const NodeId node : hosts) {
     Station& station = stations_.at(node);
     station.in_group = station.process != 0;
@@ -288,7 +292,9 @@ QuorumFacts SimNetwork::facts(const Ring& ring) const {
   }
   facts.device_votes = ring.device_votes;
   facts.wait_for_all = options_.wait_for_all;
-  facts.quorate = 2 * here > all;
+  const bool all_wait = std::all_of(ring.hosts.begin(), ring.hosts.end(),
+                                    [&](NodeId node) { return stations_.at(node).waits_for_all; });
+  facts.quorate = !all_wait && (2 * here > all || (options_.two_node && here >= 1));
   return facts;
 }
 
@@ -361,6 +367,13 @@ void SimNetwork::offer_writable(Station& station) {
   station.writable_wanted = false;
   station.listener->on_writable();
   station.wake();
+}
+
+void SimNetwork::disturb(NodeId node) {
+  const RingPtr ring = stations_.at(node).ring;
+  if (!ring) return;
+  ring->broken = true;
+  topology_changed();
 }
 
 }  // namespace clusterd::sim

@@ -22,7 +22,9 @@ namespace clusterd::sim {
 struct SimNetworkOptions {
   SimTime token{std::chrono::milliseconds(1000)};
   std::uint32_t device_votes = 0;  // of an arbiter; cast for the largest side
-  bool wait_for_all = false;       // the flag only
+  bool wait_for_all = false;       // who boots is not quorate before it has seen everybody, or
+                                   // somebody who is
+  bool two_node = false;           // Corosync's two_node: one vote is quorum
 };
 
 class SimNetwork {
@@ -39,6 +41,8 @@ class SimNetwork {
   // Hosts with different sides cannot hear each other.
   void partition(const std::map<NodeId, int>& sides);
   void heal() { partition({}); }
+  // Somebody whom the ring cannot hear talks into it (a one-way loss): it forms anew.
+  void disturb(NodeId node);
   // The arbiter answers nobody, or again.
   void set_arbiter(bool answers);
 
@@ -90,6 +94,7 @@ class SimNetwork {
   struct Station {
     SimHost* host = nullptr;
     bool up = false;
+    bool waits_for_all = false;  // booted, and has met no quorum yet
     int side = 0;
     RingPtr ring;
     std::uint64_t received = 0;
