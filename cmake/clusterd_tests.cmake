@@ -57,15 +57,13 @@ function(clusterd_seed_tests)
 endfunction()
 
 function(clusterd_tidy_tests)
-  foreach(name layers layers_selftest)
-    set(argument)
-    if(name STREQUAL "layers_selftest")
-      set(argument --selftest)
-    endif()
-    add_test(NAME tidy.${name}
-      COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/tidy/layers.py ${argument}
+  foreach(name layers coverage)
+    set(script ${CMAKE_SOURCE_DIR}/tests/tidy/${name}.py)
+    add_test(NAME tidy.${name} COMMAND /usr/bin/python3 ${script}
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(tidy.${name} PROPERTIES LABELS tidy TIMEOUT 120)
+    add_test(NAME tidy.${name}_selftest COMMAND /usr/bin/python3 ${script} --selftest
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(tidy.${name} tidy.${name}_selftest PROPERTIES LABELS tidy TIMEOUT 120)
   endforeach()
 endfunction()
 

@@ -110,9 +110,11 @@ std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool
     const bool newly_unmanaged = state.view.ring_only.contains(id) &&
                                  !before.ring_only.contains(id) && !node.departure;
     if (newly_unmanaged) {
+      const bool ran = before.members.contains(id);
       record(state, EventKind::node_unmanaged, id, std::nullopt,
-             "the daemon on " + node_name(state, id) +
-                 " is gone, its host is alive: nothing is fenced, its VMs run on unwatched");
+             ran ? "the daemon on " + node_name(state, id) +
+                       " is gone, its host is alive: nothing is fenced, its VMs run on unwatched"
+                 : node_name(state, id) + " is in the ring, its daemon does not run yet");
     }
     if (node.loss || !gone_unproven(state, id)) continue;
     const bool waits = node.departure && node.departure->boot == node.boot &&

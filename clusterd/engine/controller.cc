@@ -183,18 +183,20 @@ void Controller::Impl::multicast_once(Body body) {
 
 void Controller::Impl::note_own(const Body& body) { under_way.erase(key_of(body)); }
 
-// R22: goodbye when nothing is open here; bounded, since a plain exit is safe too.
+// R22: goodbye when nothing is open here; bounded, since a plain exit is safe too. While a view is
+// being installed nobody would hear it: a host that is rebooted then would count as lost.
 void Controller::Impl::leave() {
   static constexpr Duration kMost{5000};
   if (!leaving) return;
   const bool said = state.nodes.contains(self.node) && state.nodes[self.node].departure;
   const bool known = said && stable(state.position.index);
-  if (known || now - *leaving >= kMost || !synced_here()) {
+  const bool nobody_hears = state.cluster == ClusterId{} || !view || !view->quorum.quorate;
+  if (known || now - *leaving >= kMost || nobody_hears) {
     effects.push_back(Exit{0, "stopped; VMs run on"});
     return;
   }
   wake_at(*leaving + kMost);
-  if (!said && vm_operations.empty() && power_operations.empty()) {
+  if (!said && synced_here() && vm_operations.empty() && power_operations.empty()) {
     multicast_once(Leave{self.boot, true});
   }
 }

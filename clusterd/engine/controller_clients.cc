@@ -162,6 +162,11 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
   if (found == state.vms.end()) return ControlReply{ReplyCode::done, "it is gone", {}, false};
   const VmState& vm = found->second;
   const auto host = active_on(vm);
+  const bool stops = waiter.order == VmOrderKind::stop || waiter.order == VmOrderKind::restart;
+  if (stops && vm.stops_failed > 0) {
+    return ControlReply{
+        ReplyCode::refused, vm.name + ": " + vm.failures.reason + "; it is tried again", {}, false};
+  }
   switch (waiter.order) {
     case VmOrderKind::start:
     case VmOrderKind::restart: {

@@ -332,11 +332,7 @@ void Controller::Impl::activate_in_turn() {
     if (expected && !hellos.contains(process.node)) complete = false;
   }
   const auto turn = static_cast<std::int64_t>(mine - order.begin()) + (complete ? 0 : 1);
-  const Instant due = view_since + timers().hello_timeout * turn;
-  if (now < due) {
-    wake_at(due);
-    return;
-  }
+  Instant due = view_since + timers().hello_timeout * turn;
   Activate activate = build_activate(self.node, *view, hellos, state, cluster_now());
   // Hosts that boot one after the other are quorate before the daemons of a majority are there:
   // what opens now would need an operator's word, and the next Hello may be the one that makes it
@@ -344,12 +340,14 @@ void Controller::Impl::activate_in_turn() {
   const bool all_here = std::all_of(
       view->quorum.names.begin(), view->quorum.names.end(),
       [&](const auto& node) { return hellos.contains(node.first); });
-  const Instant latest = view_since + state.config.cluster.startup_wait;
-  if (!activate.trusted && !all_here && now < latest) {
-    waiting = "waits for intact states on more than half of the nodes: " +
-              std::to_string(hellos.size()) + " of " + std::to_string(view->quorum.names.size()) +
-              " daemons are here";
-    wake_at(latest);
+  if (!activate.trusted && !all_here) {
+    waiting = "too few hosts with an intact state are here (" + std::to_string(hellos.size()) +
+              " of " + std::to_string(view->quorum.names.size()) +
+              " daemons): it waits for more of them";
+    due += state.config.cluster.startup_wait;
+  }
+  if (now < due) {
+    wake_at(due);
     return;
   }
   multicast_once(std::move(activate));
@@ -361,6 +359,7 @@ void Controller::Impl::transfer() {
   std::string who;
   for (const auto& [id, member] : state.view.members) {
     const bool comes = member.phase == MemberPhase::joining && member.boot != BootId{} &&
+                       state.nodes[id].machine == member.machine &&
                        !state.nodes[id].dead.contains(member.boot);
     if (comes)
       who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";

@@ -68,6 +68,8 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   [[nodiscard]] const Activity& activity() const { return activity_; }
   void fail(std::string rule, std::string detail);
   void count_exit() { ++activity_.exits; }
+  // What was violated was meant to be: the run goes on.
+  void forgive() { violation_.reset(); }
 
   // S1, S2 (no live host may still start it).
   void on_active(const SimHost& host, VmId vm) override;

@@ -62,16 +62,16 @@ Standing SimCluster::standing(NodeId id) const {
   return standing;
 }
 
-// What the cluster says of itself, once, as the first member knows it; told again where histories
-// part.
+// What the cluster says of itself, once, as the first member knows it; where histories part, what
+// each of them says.
 void SimCluster::tell_history(const ClusterState& state) {
+  const auto told = [this](const auto& entry) {
+    return history_.contains({entry.first, entry.second.text});
+  };
   auto event = state.history.end();
-  while (event != state.history.begin() &&
-         history_[std::prev(event)->first] != std::prev(event)->second.text) {
-    --event;
-  }
+  while (event != state.history.begin() && !told(*std::prev(event))) --event;
   for (; event != state.history.end(); ++event) {
-    history_[event->first] = event->second.text;
+    history_.emplace(event->first, event->second.text);
     env_.trace.say([&] { return "history " + event->second.text; });
   }
 }
@@ -114,16 +114,11 @@ Declarations SimCluster::declarations() const {
     if (!outlets.empty()) all.nodes[name].fencing.push_back(outlets);
   }
   for (std::uint32_t number = 1; number <= options_.vms; ++number) {
-    const std::string name = name_of(vm_id(number));
-    const std::string xml = "<domain><name>" + name + "</name></domain>";
-    VmDeclaration& vm = all.vms[name];
-    vm.domain.uuid = vm_id(number);
-    vm.domain.xml = digest_of(xml);
-    vm.domain.size = options_.vm_size;
-    vm.policy.shutdown_timeout = Duration(3000);
+    auto [vm, xml] = new_vm(number);
     PlacementRules placement;
     placement.prefer.nodes = {name_of(NodeId((number - 1) % workers + 1))};
     vm.policy.placement = placement;
+    all.vms[name_of(vm_id(number))] = vm;
     all.domain_xml[vm.domain.xml] = xml;
   }
   if (options_.adjust) options_.adjust(all);
@@ -144,6 +139,16 @@ void SimCluster::set_hard_rules() {
     }
   }
   checkers_->set_rules(std::move(rules));
+}
+
+std::pair<VmDeclaration, std::string> SimCluster::new_vm(std::uint32_t number) const {
+  const std::string xml = "<domain><name>" + name_of(vm_id(number)) + "</name></domain>";
+  VmDeclaration vm;
+  vm.domain.uuid = vm_id(number);
+  vm.domain.xml = digest_of(xml);
+  vm.domain.size = options_.vm_size;
+  vm.policy.shutdown_timeout = Duration(3000);
+  return {vm, xml};
 }
 
 void SimCluster::power_on_all() {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,8 @@ class SimCluster {
   // Empty, or who still waits for a final reply of a daemon that lives (L2).
   [[nodiscard]] std::string unanswered() const;
   [[nodiscard]] Declarations declarations() const;
+  // A VM with this number, without wishes, and its domain's XML.
+  [[nodiscard]] std::pair<VmDeclaration, std::string> new_vm(std::uint32_t number) const;
 
   // ---- time ----
   // Each stops at the first violation.
@@ -113,7 +116,7 @@ class SimCluster {
   std::map<ClientId, ControlReply> replies_;  // final ones
   std::map<ClientId, std::pair<NodeId, std::uint32_t>> asked_;  // whom, and which run of it
   std::uint64_t next_client_ = 1;
-  std::map<std::uint64_t, std::string> history_;  // told in the trace
+  std::set<std::pair<std::uint64_t, std::string>> history_;  // told in the trace
 };
 
 }  // namespace clusterd::sim

@@ -124,8 +124,10 @@ void SimFencer::call(const RunPtr& run, const NamedDevice& device) {
   if (known && !model.answers) delay = SimTime(device.device.timeout);
   env_.on_host(host_, delay, [this, run, device, known, dies] {
     if (run->over) return;
-    if (!known || dies) {
-      run->problem = device.name + (known ? ": the agent ended without an answer" : ": unknown");
+    std::string problem = known ? devices_.device(device.name).agent_problem : "unknown";
+    if (problem.empty() && dies) problem = "the agent ended without an answer";
+    if (!problem.empty()) {
+      run->problem = device.name + ": " + problem;
       level_failed(run);
     } else {
       acted(run, device);

@@ -19,7 +19,7 @@
 namespace clusterd::sim {
 
 struct SimDevice {
-  NodeId target;
+  NodeId target;              // whom it is wired to
   bool outlet = false;        // of a power distribution unit; otherwise a BMC
   bool on = true;             // of an outlet
   bool answers = true;        // on the network, and alive
@@ -27,6 +27,7 @@ struct SimDevice {
   bool refuses = false;       // answers: failed
   bool ignores = false;       // answers: done; does nothing
   bool says_off = false;      // it lies
+  std::string agent_problem;  // not empty: the agent cannot ask the device at all
   SimTime latency{std::chrono::milliseconds(150)};
 };
 
@@ -53,13 +54,14 @@ class SimDevices {
   // Asks for off or on; false: no answer, but it may happen all the same, later.
   [[nodiscard]] bool operate(const std::string& name, bool on);
   [[nodiscard]] Power read(const std::string& name) const;
+  // By a hand at the outlet, or by what was asked.
+  void turn(SimDevice& device, bool on);
 
  private:
   [[nodiscard]] bool has_current(NodeId target) const;
   [[nodiscard]] bool answers(const SimDevice& device) const {
     return device.answers && (device.outlet || has_current(device.target));
   }
-  void turn(SimDevice& device, bool on);
 
   SimEnv& env_;
   Switch power_;

@@ -220,7 +220,7 @@ void Nemesis::shake(NodeId node, Prng prng, SimTime until) {
     cluster_.heal();
     return;
   }
-  cluster_.network().shake(node);
+  cluster_.network().disturb(node);
   const SimTime pause = between(prng, milliseconds(500), milliseconds(4000));
   later(pause, [this, node, prng, until] { shake(node, prng, until); });
 }

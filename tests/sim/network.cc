@@ -61,13 +61,6 @@ void SimNetwork::partition(const std::map<NodeId, int>& sides) {
   topology_changed();
 }
 
-void SimNetwork::shake(NodeId node) {
-  const Station& station = stations_.at(node);
-  if (!station.ring || !reachable(station)) return;
-  station.ring->broken = true;
-  env_.queue.after(options_.token, [this] { reform(); });
-}
-
 void SimNetwork::set_arbiter(bool answers) {
   arbiter_ = answers;
   assign_device();
@@ -397,6 +390,13 @@ void SimNetwork::offer_writable(Station& station) {
   station.writable_wanted = false;
   station.listener->on_writable();
   station.wake();
+}
+
+void SimNetwork::disturb(NodeId node) {
+  const RingPtr ring = stations_.at(node).ring;
+  if (!ring) return;
+  ring->broken = true;
+  topology_changed();
 }
 
 }  // namespace clusterd::sim

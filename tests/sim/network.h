@@ -42,8 +42,8 @@ class SimNetwork {
   // Hosts with different sides cannot hear each other.
   void partition(const std::map<NodeId, int>& sides);
   void heal() { partition({}); }
-  // The ring of this host breaks, although nobody has gone.
-  void shake(NodeId node);
+  // Somebody whom the ring cannot hear talks into it (a one-way loss): it forms anew.
+  void disturb(NodeId node);
   // The arbiter answers nobody, or again.
   void set_arbiter(bool answers);
 
@@ -98,6 +98,7 @@ class SimNetwork {
   struct Station {
     SimHost* host = nullptr;
     bool up = false;
+    bool waits_for_all = false;  // booted, and has met no quorum yet
     int side = 0;
     RingPtr ring;
     std::uint64_t received = 0;
@@ -109,7 +110,6 @@ class SimNetwork {
     SimTime attached{0};
     bool flow_open = true;
     bool writable_wanted = false;
-    bool waits_for_all = false;  // votequorum's status
     Told told;
   };
 
