@@ -213,7 +213,10 @@ std::string order_fence(ClusterState& state, NodeState& node, const OrderNode& b
 // R26: the operator's word is refused against contrary evidence.
 std::string order_confirm(ClusterState& state, NodeState& node, const OrderNode& body) {
   const std::string name = node_name(state, body.host.node);
-  if (in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
+  const Member* member = member_of(state, body.host.node);
+  // One that has not said Hello yet may be this very boot.
+  const bool silent = member != nullptr && member->boot == BootId{};
+  if (silent || in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
     return name + " is alive in the ring";
   }
   if (node.dead.contains(body.host.boot)) return name + " is proven dead already";
@@ -224,7 +227,6 @@ std::string order_confirm(ClusterState& state, NodeState& node, const OrderNode&
            "--force if you stand in front of it and it is off";
   }
   prove_dead(state, body.host, DeathCause::operator_word, "an operator confirmed it");
-  const Member* member = member_of(state, body.host.node);
   if (member != nullptr && member->boot != BootId{} && member->machine != node.machine) {
     // Another machine waits under its name: now it may come in.
     node.machine = member->machine;

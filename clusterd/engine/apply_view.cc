@@ -231,8 +231,9 @@ void expire_departures(ClusterState& state) {
     mark_lost(state, id, false);
     lost.insert(id);
   }
-  const auto planner = coordinator(state);
-  if (!lost.empty() && planner) open_failover(state, lost, state.time, *planner);
+  if (lost.empty()) return;
+  update_authority(state);  // a goodbye counts no more: its host may do anything now
+  if (const auto planner = coordinator(state)) open_failover(state, lost, state.time, *planner);
 }
 
 void update_authority(ClusterState& state) {

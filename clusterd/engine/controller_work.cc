@@ -46,8 +46,13 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   }
   const VmDeclaration* declaration = vm_declaration(state, vm);
   const bool ours = operation.executor_incarnation == self.incarnation;
-  if (!first || !ours || declaration == nullptr) {
-    // It may have begun earlier: take the grant back and find out (R4, R23).
+  const bool alone = std::all_of(vm.holders.begin(), vm.holders.end(), [&](const auto& holder) {
+    return holder.first == self_host();
+  });
+  if (!first || !ours || !alone || declaration == nullptr) {
+    // It may have begun earlier, or somebody has reported it since the intent: take the grant back
+    // and find out (R4, R5, R23).
+    if (!alone) local.closing.detail = "another host was found to hold it";
     local.look = next_look++;
     effects.push_back(RevokeAndLook{operation.id, id, local.look});
     return;
