@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "clusterd/base/archive.h"
 #include "clusterd/base/assert.h"
 #include "clusterd/base/overloaded.h"
 #include "clusterd/engine/controller_impl.h"
@@ -218,10 +219,12 @@ bool Controller::Impl::is_coordinator() const {
 
 Controller::Controller(const NodeIdentity& self, StartingPoint start, Instant now)
     : impl_(std::make_unique<Impl>(self, std::move(start), now)) {}
+Controller::Controller(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Controller::~Controller() = default;
 
 Effects Controller::step(Instant now, const Event& event) { return impl_->step(now, event); }
 Instant Controller::next_deadline() const { return impl_->deadline; }
+const NodeIdentity& Controller::self() const { return impl_->self; }
 const ClusterState& Controller::state() const { return impl_->state; }
 
 ClusterTime Controller::cluster_time(Instant now) const {
@@ -237,6 +240,24 @@ LocalView Controller::local_view() const {
   local.hypervisor_up = impl_->hypervisor_up;
   local.waiting = impl_->waiting;
   return local;
+}
+
+std::string Controller::checkpoint() const {
+  SizedSink sink;
+  write(sink, impl_->self);
+  write(sink, *impl_);
+  return std::move(sink).take();
+}
+
+std::unique_ptr<Controller> Controller::restore(std::string_view checkpoint) {
+  Reader reader(checkpoint, Layout::sized);
+  NodeIdentity self;
+  reader.read(self);
+  if (!reader.ok() || self.node == NodeId{} || self.incarnation == Incarnation{}) return nullptr;
+  auto impl = std::make_unique<Impl>(self, StartingPoint{}, Instant{});
+  reader.read(*impl);
+  if (!reader.complete()) return nullptr;
+  return std::unique_ptr<Controller>(new Controller(std::move(impl)));
 }
 
 }  // namespace clusterd

@@ -8,6 +8,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "tests/sim/replay_command.h"
 #include "tests/sim/run.h"
 
 namespace {
@@ -72,7 +73,11 @@ int main(int argc, char** argv) {
   app.add_flag("--calm", calm, "no faults");
   app.add_flag("--keep-going", keep_going, "tell every violating seed in one line, no traces");
   app.add_flag("--echo", run.echo, "print the trace while running");
+  ReplayCommand recordings;
+  recordings.add_to(app);
   CLI11_PARSE(app, argc, argv);
+  if (recordings.alone()) return recordings.run();
+  run.record = recordings.records();
   if (run.echo) run.trace_lines = lines;
   run.faults = !calm;
   const std::map<std::string, std::int64_t> units = {{"s", 1}, {"m", 60}, {"h", 3600}};
@@ -94,7 +99,8 @@ int main(int argc, char** argv) {
   const std::uint64_t first = run.seed;
   for (run.seed = first; run.seed < first + seeds; ++run.seed) {
     std::snprintf(reproduce_line, sizeof(reproduce_line), "%s\n", reproduce(run).c_str());
-    const RunResult result = run_seed(run);
+    RunResult result = run_seed(run);
+    recordings.take(run.seed, result);
     simulated += std::chrono::duration<double>(result.simulated).count();
     steps += result.steps;
     if (!result.violation) continue;
@@ -111,5 +117,6 @@ int main(int argc, char** argv) {
               "a second\n",
               seeds, worst == kClean ? "clean" : "run", simulated, wall, simulated / wall,
               static_cast<double>(steps) / wall);
+  std::printf("%s", recordings.summary().c_str());
   return worst;
 }
