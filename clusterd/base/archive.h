@@ -220,19 +220,25 @@ class Reader {
     } else if constexpr (is_pair<T>::value) {
       read(value.first);
       read(value.second);
-    } else if (layout_ == Layout::sized) {
-      const std::uint32_t size = count();
-      if (!ok_) return;
-      const std::string_view behind = rest_.substr(size);
-      rest_ = rest_.substr(0, size);
-      T::fields(value, [&](auto&... members) { (read_known(members), ...); });
-      rest_ = behind;
     } else {
-      T::fields(value, [&](auto&... members) { (read(members), ...); });
+      read_struct(value);
     }
   }
 
  private:
+  template <class T>
+  void read_struct(T& value) {
+    if (layout_ == Layout::plain) {
+      T::fields(value, [&](auto&... members) { (read(members), ...); });
+      return;
+    }
+    const std::uint32_t size = count();
+    if (!ok_) return;
+    const std::string_view behind = rest_.substr(size);
+    rest_ = rest_.substr(0, size);
+    T::fields(value, [&](auto&... members) { (read_known(members), ...); });
+    rest_ = behind;
+  }
   // A member that the writer of a sized struct did not know keeps its default.
   template <class T>
   void read_known(T& member) {

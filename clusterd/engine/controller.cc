@@ -10,21 +10,15 @@
 namespace clusterd {
 
 Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instant at)
-    : self(identity),
-      now(at),
-      deadline(at),
-      state(std::move(start.state)),
-      condition(start.condition),
-      ha_domains(start.ha_domains),
-      wall_at_start(start.wall),
-      started(at),
-      time_anchor(at),
-      durable(state.position.index),
-      sync_asked(state.position.index),
-      judge_from(at),
-      last_drain(at) {
+    : self(identity) {
   CLUSTERD_ASSERT(self.node != NodeId{});
   CLUSTERD_ASSERT(self.incarnation != Incarnation{});
+  now = deadline = started = time_anchor = judge_from = last_drain = at;
+  state = std::move(start.state);
+  condition = start.condition;
+  ha_domains = start.ha_domains;
+  wall_at_start = start.wall;
+  durable = sync_asked = state.position.index;
   for (const auto& [id, vm] : state.vms) guarded.insert(id);
 }
 
@@ -245,7 +239,7 @@ LocalView Controller::local_view() const {
 std::string Controller::checkpoint() const {
   SizedSink sink;
   write(sink, impl_->self);
-  write(sink, *impl_);
+  write(sink, static_cast<const ControllerMemory&>(*impl_));
   return std::move(sink).take();
 }
 
@@ -255,7 +249,7 @@ std::unique_ptr<Controller> Controller::restore(std::string_view checkpoint) {
   reader.read(self);
   if (!reader.ok() || self.node == NodeId{} || self.incarnation == Incarnation{}) return nullptr;
   auto impl = std::make_unique<Impl>(self, StartingPoint{}, Instant{});
-  reader.read(*impl);
+  reader.read(static_cast<ControllerMemory&>(*impl));
   if (!reader.complete()) return nullptr;
   return std::unique_ptr<Controller>(new Controller(std::move(impl)));
 }

@@ -94,7 +94,89 @@ struct Joining {
   }
 };
 
-struct Controller::Impl {
+// All that a controller remembers from one step to the next, and what a checkpoint holds
+// (tests/unit/model/fields.cc sees to it that no member is forgotten).
+struct ControllerMemory {
+  Instant now;
+  Instant deadline;
+
+  // The replica.
+  ClusterState state;
+  StoreCondition condition = StoreCondition::blank;
+  bool ha_domains = false;
+  ClusterTime wall_at_start;
+  Instant started;
+  Instant time_anchor;  // when state.time was last moved
+  LogIndex durable;     // fsynced here
+  std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
+  LogIndex sync_asked;
+  bool changed = true;  // since the last plan
+
+  // The present view.
+  std::optional<ViewChanged> view;
+  Instant view_since;
+  Hellos hellos;
+  bool hello_delivered = false;
+  Instant hello_sent;
+  bool activated = false;  // a valid Activate was delivered in this view
+  Epoch view_epoch;        // of the last valid one
+  bool member_synced = false;  // our state follows the log
+  std::optional<Joining> joining;
+  bool unbroken = false;
+  std::map<NodeId, Ack> acks;
+  Ack last_ack;
+  std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
+  std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
+  std::map<std::uint64_t, Digest> digests;  // own, by position
+  std::map<std::uint64_t, std::map<NodeId, Digest>> told_digests;  // acknowledged, by position
+  std::optional<Instant> diverged;  // since when this replica is known to differ
+  Instant judge_from;
+  Instant last_drain;
+  std::map<std::string, Instant> transfers;  // begun, by epoch and joiners
+  std::uint64_t next_mark = 1;
+  std::map<std::string, Instant> under_way;
+
+  // Work here.
+  std::map<OpId, LocalVmOperation> vm_operations;
+  std::map<OpId, LocalPowerOperation> power_operations;
+  std::set<OpId> carried_out;  // ever begun by this daemon
+  std::map<VmId, Seen> seen;
+  std::map<VmId, PendingLook> looks;
+  std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look
+  std::uint64_t next_look = 1;
+  std::optional<std::uint64_t> listing;
+  std::map<VmId, Generation> listing_generations;
+  Instant list_again;
+  bool list_needed = true;
+  bool hypervisor_up = false;
+  std::string hypervisor_problem = "libvirt is not connected yet";
+  HostFacts facts;
+  bool listed = false;  // facts are real
+  std::set<VmId> guarded;  // Protect was asked for
+
+  // Clients.
+  std::map<std::uint64_t, Waiter> waiters;
+  std::uint64_t next_command = 1;
+  std::optional<std::pair<ClientId, std::string>> founding;
+  std::optional<Instant> leaving;  // since when
+  std::string waiting;
+
+  // New ones are listed last (base/archive.h, Layout::sized).
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.now, s.deadline, s.state, s.condition, s.ha_domains, s.wall_at_start, s.started,
+      s.time_anchor, s.durable, s.unsynced_since, s.sync_asked, s.changed, s.view, s.view_since,
+      s.hellos, s.hello_delivered, s.hello_sent, s.activated, s.view_epoch, s.member_synced,
+      s.joining, s.unbroken, s.acks, s.last_ack, s.applied_at, s.floors_at, s.digests,
+      s.told_digests, s.diverged, s.judge_from, s.last_drain, s.transfers, s.next_mark,
+      s.under_way, s.vm_operations, s.power_operations, s.carried_out, s.seen, s.looks,
+      s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
+      s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
+      s.next_command, s.founding, s.leaving, s.waiting);
+  }
+};
+
+struct Controller::Impl : ControllerMemory {
   Impl(const NodeIdentity& identity, StartingPoint start, Instant at);
 
   // ---- controller.cc: events in, order of work -----------------------------------------------
@@ -190,86 +272,7 @@ struct Controller::Impl {
   [[nodiscard]] Host self_host() const { return {self.node, self.boot}; }
 
   const NodeIdentity self;
-  Instant now;
-  Effects effects;
-  Instant deadline;
-
-  // The replica.
-  ClusterState state;
-  StoreCondition condition;
-  bool ha_domains;
-  ClusterTime wall_at_start;
-  Instant started;
-  Instant time_anchor;  // when state.time was last moved
-  LogIndex durable;     // fsynced here
-  std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
-  LogIndex sync_asked;
-  bool changed = true;  // since the last plan
-
-  // The present view.
-  std::optional<ViewChanged> view;
-  Instant view_since;
-  Hellos hellos;
-  bool hello_delivered = false;
-  Instant hello_sent;
-  bool activated = false;  // a valid Activate was delivered in this view
-  Epoch view_epoch;        // of the last valid one
-  bool member_synced = false;  // our state follows the log
-  std::optional<Joining> joining;
-  bool unbroken = false;
-  std::map<NodeId, Ack> acks;
-  Ack last_ack;
-  std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
-  std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
-  std::map<std::uint64_t, Digest> digests;  // own, by position
-  std::map<std::uint64_t, std::map<NodeId, Digest>> told_digests;  // acknowledged, by position
-  std::optional<Instant> diverged;  // since when this replica is known to differ
-  Instant judge_from;
-  Instant last_drain;
-  std::map<std::string, Instant> transfers;  // begun, by epoch and joiners
-  std::uint64_t next_mark = 1;
-  std::map<std::string, Instant> under_way;
-
-  // Work here.
-  std::map<OpId, LocalVmOperation> vm_operations;
-  std::map<OpId, LocalPowerOperation> power_operations;
-  std::set<OpId> carried_out;  // ever begun by this daemon
-  std::map<VmId, Seen> seen;
-  std::map<VmId, PendingLook> looks;
-  std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look
-  std::uint64_t next_look = 1;
-  std::optional<std::uint64_t> listing;
-  std::map<VmId, Generation> listing_generations;
-  Instant list_again;
-  bool list_needed = true;
-  bool hypervisor_up = false;
-  std::string hypervisor_problem = "libvirt is not connected yet";
-  HostFacts facts;
-  bool listed = false;  // facts are real
-  std::set<VmId> guarded;  // Protect was asked for
-
-  // Clients.
-  std::map<std::uint64_t, Waiter> waiters;
-  std::uint64_t next_command = 1;
-  std::optional<std::pair<ClientId, std::string>> founding;
-  std::optional<Instant> leaving;  // since when
-  std::string waiting;
-
-  // All of the above but `self`, which the constructor takes, and `effects`, which are empty between
-  // two steps. A member that is forgotten here shows up as a difference in
-  // `clusterd-sim --check-replay`. New ones are listed last (archive.h, Layout::sized).
-  template <class Self, class F>
-  static void fields(Self& s, F&& f) {
-    f(s.now, s.deadline, s.state, s.condition, s.ha_domains, s.wall_at_start, s.started,
-      s.time_anchor, s.durable, s.unsynced_since, s.sync_asked, s.changed, s.view, s.view_since,
-      s.hellos, s.hello_delivered, s.hello_sent, s.activated, s.view_epoch, s.member_synced,
-      s.joining, s.unbroken, s.acks, s.last_ack, s.applied_at, s.floors_at, s.digests,
-      s.told_digests, s.diverged, s.judge_from, s.last_drain, s.transfers, s.next_mark,
-      s.under_way, s.vm_operations, s.power_operations, s.carried_out, s.seen, s.looks,
-      s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
-      s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
-      s.next_command, s.founding, s.leaving, s.waiting);
-  }
+  Effects effects;  // of the step under way
 };
 
 }  // namespace clusterd
