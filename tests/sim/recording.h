@@ -23,7 +23,7 @@ class SimRecording final : public Recording {
   }
   void begin(std::string bytes) override {
     segments_.push_back(std::move(bytes));
-    left_ = std::uint64_t{1} << prng_.below(13);
+    left_ = std::uint64_t{1} << prng_.below(10);
   }
   void append(std::string_view bytes) override {
     segments_.back() += bytes;

