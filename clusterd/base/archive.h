@@ -6,6 +6,11 @@
 // `bytes(const void*, size_t)`). Integers are little-endian and fixed width; containers carry a
 // 32-bit count; a variant its index. Ordered containers only: equal values give equal bytes.
 //
+// Wire, log and digests have no room between the fields. Recordings, which a later version must
+// still understand, have: a SizedSink writes each struct's length in front of it, and a Reader of
+// Layout::sized leaves at their defaults what the writer did not know, and skips what only the
+// writer knew. For that new members, enumerators and alternatives are listed last.
+//
 // `Reader` is total: any input gives a value or a failure, never undefined behaviour, never more
 // memory than the input can justify, never a nesting deeper than the type itself.
 #pragma once
@@ -13,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -39,9 +45,15 @@ struct is_optional : std::false_type {};
 template <class T>
 struct is_optional<std::optional<T>> : std::true_type {};
 template <class T>
-struct is_vector : std::false_type {};
+struct is_list : std::false_type {};
 template <class T>
-struct is_vector<std::vector<T>> : std::true_type {};
+struct is_list<std::vector<T>> : std::true_type {};
+template <class T>
+struct is_list<std::deque<T>> : std::true_type {};
+template <class T>
+struct is_pair : std::false_type {};
+template <class A, class B>
+struct is_pair<std::pair<A, B>> : std::true_type {};
 template <class T>
 struct is_set : std::false_type {};
 template <class T>
@@ -58,6 +70,9 @@ struct is_variant<std::variant<Ts...>> : std::true_type {};
 // Every enum of the model names its last enumerator here, so that a decoded one is in range.
 template <class T>
 concept has_last = requires { enum_last(T{}); };
+
+template <class Sink>
+concept sizes_structs = requires(Sink sink) { sink.close(sink.open()); };
 }  // namespace archive_detail
 
 template <class Sink, class T>
@@ -81,6 +96,8 @@ void write(Sink& sink, const T& value) {
     write(sink, value.value);
   } else if constexpr (std::is_same_v<T, Duration>) {
     write(sink, static_cast<std::int64_t>(value.count()));
+  } else if constexpr (std::is_same_v<T, Instant>) {
+    write(sink, value.time_since_epoch());
   } else if constexpr (std::is_same_v<T, ClusterTime>) {
     write(sink, value.ms);
   } else if constexpr (std::is_same_v<T, Uuid>) {
@@ -92,7 +109,7 @@ void write(Sink& sink, const T& value) {
   } else if constexpr (is_optional<T>::value) {
     write(sink, value.has_value());
     if (value) write(sink, *value);
-  } else if constexpr (is_vector<T>::value || is_set<T>::value) {
+  } else if constexpr (is_list<T>::value || is_set<T>::value) {
     write(sink, static_cast<std::uint32_t>(value.size()));
     for (const auto& element : value) write(sink, element);
   } else if constexpr (is_map<T>::value) {
@@ -104,14 +121,24 @@ void write(Sink& sink, const T& value) {
   } else if constexpr (is_variant<T>::value) {
     write(sink, static_cast<std::uint8_t>(value.index()));
     std::visit([&](const auto& alternative) { write(sink, alternative); }, value);
+  } else if constexpr (is_pair<T>::value) {
+    write(sink, value.first);
+    write(sink, value.second);
+  } else if constexpr (sizes_structs<Sink>) {
+    const std::size_t at = sink.open();
+    T::fields(value, [&](const auto&... members) { (write(sink, members), ...); });
+    sink.close(at);
   } else {
     T::fields(value, [&](const auto&... members) { (write(sink, members), ...); });
   }
 }
 
+enum class Layout { plain, sized };
+
 class Reader {
  public:
-  explicit Reader(std::string_view input) : rest_(input) {}
+  explicit Reader(std::string_view input, Layout layout = Layout::plain)
+      : rest_(input), layout_(layout) {}
 
   // False once anything did not decode; the value is then unspecified and must not be used.
   [[nodiscard]] bool ok() const { return ok_; }
@@ -144,6 +171,10 @@ class Reader {
       std::int64_t count = 0;
       read(count);
       value = Duration(count);
+    } else if constexpr (std::is_same_v<T, Instant>) {
+      Duration since{};
+      read(since);
+      value = Instant(since);
     } else if constexpr (std::is_same_v<T, ClusterTime>) {
       read(value.ms);
     } else if constexpr (std::is_same_v<T, Uuid>) {
@@ -159,7 +190,7 @@ class Reader {
       read(present);
       value.reset();  // its default may be a value
       if (ok_ && present) read(value.emplace());
-    } else if constexpr (is_vector<T>::value) {
+    } else if constexpr (is_list<T>::value) {
       const std::uint32_t size = count();
       value.clear();
       for (std::uint32_t i = 0; ok_ && i < size; ++i) read(value.emplace_back());
@@ -186,12 +217,33 @@ class Reader {
       std::uint8_t index = 0;
       read(index);
       read_alternative(value, index, std::make_index_sequence<std::variant_size_v<T>>{});
+    } else if constexpr (is_pair<T>::value) {
+      read(value.first);
+      read(value.second);
     } else {
-      T::fields(value, [&](auto&... members) { (read(members), ...); });
+      read_struct(value);
     }
   }
 
  private:
+  template <class T>
+  void read_struct(T& value) {
+    if (layout_ == Layout::plain) {
+      T::fields(value, [&](auto&... members) { (read(members), ...); });
+      return;
+    }
+    const std::uint32_t size = count();
+    if (!ok_) return;
+    const std::string_view behind = rest_.substr(size);
+    rest_ = rest_.substr(0, size);
+    T::fields(value, [&](auto&... members) { (read_known(members), ...); });
+    rest_ = behind;
+  }
+  // A member that the writer of a sized struct did not know keeps its default.
+  template <class T>
+  void read_known(T& member) {
+    if (!rest_.empty()) read(member);
+  }
   void take(void* out, std::size_t size) {
     if (!ok_ || rest_.size() < size) {
       ok_ = false;
@@ -215,6 +267,7 @@ class Reader {
   }
 
   std::string_view rest_;
+  Layout layout_;
   bool ok_ = true;
 };
 
@@ -226,8 +279,24 @@ class StringSink {
   }
   [[nodiscard]] std::string take() && { return std::move(out_); }
 
- private:
+ protected:
   std::string out_;
+};
+
+// The same for Layout::sized.
+class SizedSink : public StringSink {
+ public:
+  // Begins a struct; close() takes what this gave, and writes its length there.
+  [[nodiscard]] std::size_t open() {
+    out_.append(sizeof(std::uint32_t), '\0');
+    return out_.size();
+  }
+  void close(std::size_t at) {
+    const auto size = static_cast<std::uint32_t>(out_.size() - at);
+    for (std::size_t i = 0; i < sizeof size; ++i) {
+      out_[at - sizeof size + i] = static_cast<char>(size >> (8 * i));
+    }
+  }
 };
 
 }  // namespace clusterd

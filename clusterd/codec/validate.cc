@@ -147,7 +147,7 @@ void Validator::check(const T& value) {
     for (const auto& [digest, xml] : value) text(xml, limits::kDomainXml);
   } else if constexpr (is_optional<T>::value) {
     if (value) check(*value);
-  } else if constexpr (is_vector<T>::value || is_set<T>::value) {
+  } else if constexpr (is_list<T>::value || is_set<T>::value) {
     require(value.size() <= limits::kElements, "a list with too many elements");
     for (const auto& element : value) {
       if constexpr (is_set<T>::value && std::is_same_v<typename T::value_type, std::string>) {

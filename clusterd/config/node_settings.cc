@@ -9,6 +9,14 @@ namespace clusterd {
 namespace {
 
 constexpr std::size_t kMostBytes = 64 * 1024;
+constexpr std::uint64_t kLeastRecording = 8 * 1024 * 1024;
+constexpr std::uint64_t kMostRecording = 16ULL << 30;
+
+void read_recording(const YamlValue& value, NodeSettings& settings) {
+  const auto size = value.size(0, kMostRecording);
+  if (size && *size != 0 && *size < kLeastRecording) value.error("must be 0MiB, or 8MiB and more");
+  set(settings.recording_size, size);
+}
 
 }  // namespace
 
@@ -32,7 +40,8 @@ std::variant<NodeSettings, ConfigErrors> load_node_settings(const std::string& f
                 {"ipc_name", key(settings.ipc_name)},
                 {"boot_id_file", key(settings.boot_id_file)},
                 {"machine_id_file", key(settings.machine_id_file)},
-                {"watchdog_device", key(settings.watchdog_device)}});
+                {"watchdog_device", key(settings.watchdog_device)},
+                {"recording_size", [&](const YamlValue& v) { read_recording(v, settings); }}});
   }
   if (!errors.empty()) return errors;
   return settings;

@@ -2,6 +2,7 @@
 // be absent; what is there must be right.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 
@@ -18,6 +19,7 @@ struct NodeSettings {
   std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
   std::string machine_id_file = "/etc/machine-id";
   std::string watchdog_device;  // empty: none
+  std::uint64_t recording_size = 64 * 1024 * 1024;  // bytes; 0: nothing is recorded
 };
 
 // All errors at once, in the order of the file.

@@ -12,6 +12,7 @@
 #include "clusterd/adapters/qb/ipc_server.h"
 #include "clusterd/adapters/qb/log.h"
 #include "clusterd/adapters/qb/main_loop.h"
+#include "clusterd/adapters/store/file_recording.h"
 #include "clusterd/adapters/store/file_store.h"
 #include "clusterd/adapters/store/replay_guard.h"
 #include "clusterd/daemon/answers.h"
@@ -97,6 +98,7 @@ class Daemon {
   [[nodiscard]] Status make_metrics(const NodeSettings& settings);
   [[nodiscard]] Status make_ports(const NodeSettings& settings);
   [[nodiscard]] Status make_control(const NodeSettings& settings);
+  void make_recorder(const NodeSettings& settings);
   [[nodiscard]] DriverCallbacks callbacks();
   [[nodiscard]] Result<Loaded> load_state(const std::string& run_dir);
   [[nodiscard]] Status make_driver(const NodeIdentity& self, const std::string& run_dir);
@@ -117,6 +119,8 @@ class Daemon {
   std::unique_ptr<AgentFencer> fencer_;
   std::unique_ptr<IpcServer> control_;
   std::unique_ptr<Observer> observer_;
+  std::unique_ptr<FileRecording> recording_;  // none: the settings say so
+  std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<Driver> driver_;
   std::unique_ptr<Doorbell> doorbell_;
   std::unique_ptr<CorosyncGroup> corosync_;
@@ -173,8 +177,11 @@ Status Daemon::make_metrics(const NodeSettings& settings) {
   metrics_ = std::move(metrics).value();
   observer_ = std::make_unique<Observer>(loop_, *metrics_, [this] {
     const Controller& controller = driver_->controller();
-    return snapshot_of(controller.state(), controller.local_view(),
-                       controller.cluster_time(monotonic_now()));
+    MetricsSnapshot snapshot = snapshot_of(controller.state(), controller.local_view(),
+                                           controller.cluster_time(monotonic_now()));
+    snapshot.recording =
+        recording_ != nullptr && recording_->wants() != Recording::Wants::nothing;
+    return snapshot;
   });
   return ok_status();
 }
@@ -194,7 +201,21 @@ Status Daemon::make_ports(const NodeSettings& settings) {
   options.called = [this](const char* function) { metrics_->count_libvirt_call(function); };
   hypervisor_ = std::make_unique<LibvirtHypervisor>(std::move(options), *events_);
   fencer_ = std::make_unique<AgentFencer>(*events_);
+  make_recorder(settings);
   return make_control(settings);
+}
+
+void Daemon::make_recorder(const NodeSettings& settings) {
+  if (settings.recording_size == 0) return;
+  FileRecordingOptions options;
+  options.limit = settings.recording_size;
+  options.log = [this](const std::string& line) {
+    loop_.post([this, line] { log_.log(LogLevel::warning, line); });
+  };
+  recording_ =
+      std::make_unique<FileRecording>(settings.state_dir + "/recording", std::move(options));
+  recording_->survive_crash();
+  recorder_ = std::make_unique<Recorder>(*recording_, CLUSTERD_VERSION);
 }
 
 Status Daemon::make_control(const NodeSettings& settings) {
@@ -249,7 +270,8 @@ Status Daemon::make_driver(const NodeIdentity& self, const std::string& run_dir)
   }
   driver_ = std::make_unique<Driver>(
       self, std::move(loaded).value(),
-      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_}, callbacks(),
+      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_, recorder_.get()},
+      callbacks(),
       monotonic_now());
   doorbell_ = std::make_unique<Doorbell>(*driver_, [this] { ring(); });
   corosync_ = std::make_unique<CorosyncGroup>(loop_, *doorbell_);

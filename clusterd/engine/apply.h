@@ -17,6 +17,11 @@ struct LogEntry {
   NodeId sender;
   Message message;
   Digest digest;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.sender, s.message, s.digest);
+  }
 };
 
 struct Applied {

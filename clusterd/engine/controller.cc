@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "clusterd/base/archive.h"
 #include "clusterd/base/assert.h"
 #include "clusterd/base/overloaded.h"
 #include "clusterd/engine/controller_impl.h"
@@ -9,21 +10,15 @@
 namespace clusterd {
 
 Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instant at)
-    : self(identity),
-      now(at),
-      deadline(at),
-      state(std::move(start.state)),
-      condition(start.condition),
-      ha_domains(start.ha_domains),
-      wall_at_start(start.wall),
-      started(at),
-      time_anchor(at),
-      durable(state.position.index),
-      sync_asked(state.position.index),
-      judge_from(at),
-      last_drain(at) {
+    : self(identity) {
   CLUSTERD_ASSERT(self.node != NodeId{});
   CLUSTERD_ASSERT(self.incarnation != Incarnation{});
+  now = deadline = started = time_anchor = judge_from = last_drain = at;
+  state = std::move(start.state);
+  condition = start.condition;
+  ha_domains = start.ha_domains;
+  wall_at_start = start.wall;
+  durable = sync_asked = state.position.index;
   for (const auto& [id, vm] : state.vms) guarded.insert(id);
 }
 
@@ -231,10 +226,12 @@ bool Controller::Impl::is_coordinator() const {
 
 Controller::Controller(const NodeIdentity& self, StartingPoint start, Instant now)
     : impl_(std::make_unique<Impl>(self, std::move(start), now)) {}
+Controller::Controller(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Controller::~Controller() = default;
 
 Effects Controller::step(Instant now, const Event& event) { return impl_->step(now, event); }
 Instant Controller::next_deadline() const { return impl_->deadline; }
+const NodeIdentity& Controller::self() const { return impl_->self; }
 const ClusterState& Controller::state() const { return impl_->state; }
 
 ClusterTime Controller::cluster_time(Instant now) const {
@@ -250,6 +247,24 @@ LocalView Controller::local_view() const {
   local.hypervisor_up = impl_->hypervisor_up;
   local.waiting = impl_->waiting;
   return local;
+}
+
+std::string Controller::checkpoint() const {
+  SizedSink sink;
+  write(sink, impl_->self);
+  write(sink, static_cast<const ControllerMemory&>(*impl_));
+  return std::move(sink).take();
+}
+
+std::unique_ptr<Controller> Controller::restore(std::string_view checkpoint) {
+  Reader reader(checkpoint, Layout::sized);
+  NodeIdentity self;
+  reader.read(self);
+  if (!reader.ok() || self.node == NodeId{} || self.incarnation == Incarnation{}) return nullptr;
+  auto impl = std::make_unique<Impl>(self, StartingPoint{}, Instant{});
+  reader.read(static_cast<ControllerMemory&>(*impl));
+  if (!reader.complete()) return nullptr;
+  return std::unique_ptr<Controller>(new Controller(std::move(impl)));
 }
 
 }  // namespace clusterd

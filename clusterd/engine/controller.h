@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "clusterd/base/time.h"
 #include "clusterd/engine/apply.h"
@@ -20,6 +21,11 @@ struct NodeIdentity {
   MachineId machine;
   BootId boot;
   Incarnation incarnation;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.node, s.machine, s.boot, s.incarnation);
+  }
 };
 
 // What the store held when the daemon started: snapshot plus replayed log (by apply).
@@ -55,13 +61,22 @@ class Controller {
   // When an InputsDrained step is due at the latest.
   [[nodiscard]] Instant next_deadline() const;
 
+  [[nodiscard]] const NodeIdentity& self() const;
   [[nodiscard]] const ClusterState& state() const;
   [[nodiscard]] LocalView local_view() const;
   // The cluster time that `now` corresponds to on this node.
   [[nodiscard]] ClusterTime cluster_time(Instant now) const;
 
+  // All that the steps to come depend on. Later versions understand it (Layout::sized).
+  [[nodiscard]] std::string checkpoint() const;
+  // A controller that goes on exactly as the one that gave the checkpoint. nullptr: it does not
+  // decode. Only for bytes of our own: what they say is not validated.
+  [[nodiscard]] static std::unique_ptr<Controller> restore(std::string_view checkpoint);
+
  private:
   struct Impl;
+  explicit Controller(std::unique_ptr<Impl> impl);
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -22,6 +22,11 @@ struct Seen {
   bool agent = false;
   StopCause cause = StopCause::none;
   Generation generation;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.state, s.agent, s.cause, s.generation);
+  }
 };
 
 // A look under way. A second reason to look while one is out asks for another one afterwards.
@@ -29,6 +34,11 @@ struct PendingLook {
   std::uint64_t look = 0;
   Generation generation;
   bool again = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.look, s.generation, s.again);
+  }
 };
 
 // An operation on a VM that this node executes.
@@ -39,11 +49,21 @@ struct LocalVmOperation {
   std::uint64_t look = 0;  // a RevokeAndLook is under way
   Instant look_again;      // after an unknown look
   Duration look_delay{1000};
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.ended, s.closing, s.look, s.look_again, s.look_delay);
+  }
 };
 
 struct LocalPowerOperation {
   bool ended = false;
   PowerClosed closing;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.ended, s.closing);
+  }
 };
 
 // A client that waits for its change.
@@ -54,6 +74,11 @@ struct Waiter {
   std::string refusal;
   std::optional<VmId> wait_vm;   // answered when this VM has got there
   VmOrderKind order = VmOrderKind::start;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client, s.body, s.index, s.refusal, s.wait_vm, s.order);
+  }
 };
 
 // How far a joining member is (R12).
@@ -62,9 +87,101 @@ struct Joining {
   std::vector<LogEntry> buffered;  // delivered after the mark
   bool caught_up = false;          // state adopted; only our own Synced is missing
   Instant said;                    // Synced was sent; it may be lost like any message
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.mark, s.buffered, s.caught_up, s.said);
+  }
 };
 
-struct Controller::Impl {
+// All that a controller remembers from one step to the next, and what a checkpoint holds
+// (tests/unit/model/fields.cc sees to it that no member is forgotten).
+struct ControllerMemory {
+  Instant now;
+  Instant deadline;
+
+  // The replica.
+  ClusterState state;
+  StoreCondition condition = StoreCondition::blank;
+  bool ha_domains = false;
+  ClusterTime wall_at_start;
+  Instant started;
+  Instant time_anchor;  // when state.time was last moved
+  LogIndex durable;     // fsynced here
+  std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
+  LogIndex sync_asked;
+  bool changed = true;  // since the last plan
+  Instant plan_due;     // the next plan, if nothing changes
+
+  // The present view.
+  std::optional<ViewChanged> view;
+  Instant view_since;
+  Hellos hellos;
+  bool hello_delivered = false;
+  Instant hello_sent;
+  bool activated = false;  // a valid Activate was delivered in this view
+  Epoch view_epoch;        // of the last valid one
+  Hello opened_by;         // what the sender of the first one had said
+  bool member_synced = false;  // our state follows the log
+  std::optional<Joining> joining;
+  bool unbroken = false;
+  std::map<NodeId, Ack> acks;
+  Ack last_ack;
+  std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
+  std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
+  std::map<std::uint64_t, Digest> digests;  // own, by position
+  std::map<std::uint64_t, std::map<NodeId, Digest>> told_digests;  // acknowledged, by position
+  std::optional<Instant> diverged;  // since when this replica is known to differ
+  Instant judge_from;
+  Instant last_drain;
+  std::map<std::string, Instant> transfers;  // begun, by epoch and joiners
+  std::uint64_t next_mark = 1;
+  std::map<std::string, Instant> under_way;
+
+  // Work here.
+  std::map<OpId, LocalVmOperation> vm_operations;
+  std::map<OpId, LocalPowerOperation> power_operations;
+  std::set<OpId> carried_out;  // ever begun by this daemon
+  std::map<VmId, Seen> seen;
+  std::map<VmId, PendingLook> looks;
+  std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look
+  std::uint64_t next_look = 1;
+  std::optional<std::uint64_t> listing;
+  std::map<VmId, Generation> listing_generations;
+  bool news = true;    // something that report() looks at may have changed
+  std::optional<Instant> report_due;  // when what was sent is sent again
+  Instant list_again;
+  bool list_needed = true;
+  bool hypervisor_up = false;
+  std::string hypervisor_problem = "libvirt is not connected yet";
+  HostFacts facts;
+  bool listed = false;  // facts are real
+  std::set<VmId> guarded;  // Protect was asked for
+
+  // Clients.
+  std::map<std::uint64_t, Waiter> waiters;
+  std::uint64_t next_command = 1;
+  std::optional<std::pair<ClientId, std::string>> founding;
+  std::optional<Instant> leaving;  // since when
+  std::string waiting;
+
+  // New ones are listed last (base/archive.h, Layout::sized).
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.now, s.deadline, s.state, s.condition, s.ha_domains, s.wall_at_start, s.started,
+      s.time_anchor, s.durable, s.unsynced_since, s.sync_asked, s.changed, s.view, s.view_since,
+      s.hellos, s.hello_delivered, s.hello_sent, s.activated, s.view_epoch, s.member_synced,
+      s.joining, s.unbroken, s.acks, s.last_ack, s.applied_at, s.floors_at, s.digests,
+      s.told_digests, s.diverged, s.judge_from, s.last_drain, s.transfers, s.next_mark,
+      s.under_way, s.vm_operations, s.power_operations, s.carried_out, s.seen, s.looks,
+      s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
+      s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
+      s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
+      s.report_due);
+  }
+};
+
+struct Controller::Impl : ControllerMemory {
   Impl(const NodeIdentity& identity, StartingPoint start, Instant at);
 
   // ---- controller.cc: events in, order of work -----------------------------------------------
@@ -162,74 +279,7 @@ struct Controller::Impl {
   [[nodiscard]] Host self_host() const { return {self.node, self.boot}; }
 
   const NodeIdentity self;
-  Instant now;
-  Effects effects;
-  Instant deadline;
-
-  // The replica.
-  ClusterState state;
-  StoreCondition condition;
-  bool ha_domains;
-  ClusterTime wall_at_start;
-  Instant started;
-  Instant time_anchor;  // when state.time was last moved
-  LogIndex durable;     // fsynced here
-  std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
-  LogIndex sync_asked;
-  bool changed = true;  // since the last plan
-  Instant plan_due;     // the next plan, if nothing changes
-
-  // The present view.
-  std::optional<ViewChanged> view;
-  Instant view_since;
-  Hellos hellos;
-  bool hello_delivered = false;
-  Instant hello_sent;
-  bool activated = false;  // a valid Activate was delivered in this view
-  Epoch view_epoch;        // of the last valid one
-  Hello opened_by;         // what the sender of the first one had said
-  bool member_synced = false;  // our state follows the log
-  std::optional<Joining> joining;
-  bool unbroken = false;
-  std::map<NodeId, Ack> acks;
-  Ack last_ack;
-  std::deque<std::pair<LogIndex, Instant>> applied_at;  // not yet acknowledged by all
-  std::deque<std::pair<LogIndex, Instant>> floors_at;   // not yet durable everywhere
-  std::map<std::uint64_t, Digest> digests;  // own, by position
-  std::map<std::uint64_t, std::map<NodeId, Digest>> told_digests;  // acknowledged, by position
-  std::optional<Instant> diverged;  // since when this replica is known to differ
-  Instant judge_from;
-  Instant last_drain;
-  std::map<std::string, Instant> transfers;  // begun, by epoch and joiners
-  std::uint64_t next_mark = 1;
-  std::map<std::string, Instant> under_way;
-
-  // Work here.
-  std::map<OpId, LocalVmOperation> vm_operations;
-  std::map<OpId, LocalPowerOperation> power_operations;
-  std::set<OpId> carried_out;  // ever begun by this daemon
-  std::map<VmId, Seen> seen;
-  std::map<VmId, PendingLook> looks;
-  std::map<VmId, StopCause> stop_causes;  // told by events, used by the next look
-  std::uint64_t next_look = 1;
-  std::optional<std::uint64_t> listing;
-  std::map<VmId, Generation> listing_generations;
-  bool news = true;    // something that report() looks at may have changed
-  std::optional<Instant> report_due;  // when what was sent is sent again
-  Instant list_again;
-  bool list_needed = true;
-  bool hypervisor_up = false;
-  std::string hypervisor_problem = "libvirt is not connected yet";
-  HostFacts facts;
-  bool listed = false;  // facts are real
-  std::set<VmId> guarded;  // Protect was asked for
-
-  // Clients.
-  std::map<std::uint64_t, Waiter> waiters;
-  std::uint64_t next_command = 1;
-  std::optional<std::pair<ClientId, std::string>> founding;
-  std::optional<Instant> leaving;  // since when
-  std::string waiting;
+  Effects effects;  // of the step under way
 };
 
 }  // namespace clusterd

@@ -18,6 +18,11 @@ namespace clusterd {
 struct HeardHello {
   Hello hello;
   Incarnation incarnation;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.hello, s.incarnation);
+  }
 };
 using Hellos = std::map<NodeId, HeardHello>;
 

@@ -114,7 +114,10 @@ VmPlan plan_vms(const ClusterState& state, ClusterTime now) {
     if (stop && free) plan.intents.push_back(*stop);
     if (const auto wanted = demand(state, id, vm, now, plan.next)) demands.push_back(*wanted);
   }
-  if (!demands.empty()) plan.placements = plan_starts(state, demands, now);
+  // Without demands there may be rooms to keep, for the VMs of lost hosts.
+  const bool lost = std::any_of(state.nodes.begin(), state.nodes.end(),
+                                [](const auto& node) { return node.second.loss.has_value(); });
+  if (!demands.empty() || lost) plan.placements = plan_starts(state, demands, now);
   for (const auto& [id, node] : state.nodes) {
     if (node.settle_until > now) sooner(plan.next, node.settle_until);
   }

@@ -16,35 +16,70 @@ namespace clusterd {
 // change voids is not sent again by the driver: the controller asks anew if it still wants it.
 struct Multicast {
   Message message;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.message);
+  }
 };
 
 // Appends the message just delivered to the log on disk, without making it durable.
-struct AppendToLog {};
+struct AppendToLog {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
 
 // Makes all appended entries durable, then answers StoreSynced{upto}. Stands after the
 // AppendToLog and Protect effects that it covers, and before the Ack that tells of it.
 struct SyncLog {
   LogIndex upto;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.upto);
+  }
 };
 
 // Replaces snapshot and log on disk by the controller's current state, durably, then answers
 // StoreSynced{upto}.
 struct InstallState {
   LogIndex upto;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.upto);
+  }
 };
 
 // Moves the state on disk aside, with the controller's current one beside it, for whoever finds out
 // how it came to differ from the other members' (R29): the next daemon begins without a state.
-struct SetStateAside {};
+struct SetStateAside {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
 
 // Encodes the controller's state at this very moment and sends it as Snapshot{mark}.
 struct SendSnapshot {
   std::uint64_t mark = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.mark);
+  }
 };
 
 // Makes libvirt's hook refuse the domain without a grant, for ever and durably (R23).
 struct Protect {
   VmId vm;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm);
+  }
 };
 
 struct DispatchStart {
@@ -54,6 +89,11 @@ struct DispatchStart {
   Generation generation;
   std::string xml;      // as declared; the hypervisor adds metadata and transience
   Duration timeout{0};  // after it the outcome is unknown
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.vm, s.name, s.generation, s.xml, s.timeout);
+  }
 };
 
 struct DispatchStop {
@@ -61,6 +101,11 @@ struct DispatchStop {
   VmId vm;
   Duration shutdown_timeout{0};  // the guest's time to shut down by itself; 0: destroy at once
   Duration destroy_timeout{0};
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.vm, s.shutdown_timeout, s.destroy_timeout);
+  }
 };
 
 // Takes the start grant back, then looks: after this the start can no longer take effect, so
@@ -69,22 +114,42 @@ struct RevokeAndLook {
   OpId op;
   VmId vm;
   std::uint64_t look = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.vm, s.look);
+  }
 };
 
 struct LookUp {
   VmId vm;
   std::uint64_t look = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.look);
+  }
 };
 
 // Every domain of `known`, and every other domain that is protected on this host.
 struct ListDomains {
   std::uint64_t look = 0;
   std::set<VmId> known;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.look, s.known);
+  }
 };
 
 struct NamedDevice {
   std::string name;
   FenceDevice device;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.name, s.device);
+  }
 };
 
 struct DispatchPower {
@@ -94,32 +159,62 @@ struct DispatchPower {
   std::string target_name;
   std::vector<std::vector<NamedDevice>> levels;
   std::uint32_t retries = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.kind, s.target, s.target_name, s.levels, s.retries);
+  }
 };
 
 // Kills the agents of this operation with their process group (R19).
 struct CancelPower {
   OpId op;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op);
+  }
 };
 
 // Asks every device of these levels for its status and reads every secret; changes nothing.
 struct RunFenceTest {
   ClientId client;
   std::map<std::string, std::vector<std::vector<NamedDevice>>> nodes;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client, s.nodes);
+  }
 };
 
 struct Reply {
   ClientId client;
   ControlReply reply;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client, s.reply);
+  }
 };
 
 // Ends the daemon so that its supervisor starts it again with a clean slate.
 struct Exit {
   int code = 0;
   std::string reason;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.code, s.reason);
+  }
 };
 
 struct LogLine {
   std::string line;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.line);
+  }
 };
 
 using Effect =

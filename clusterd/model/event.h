@@ -18,6 +18,11 @@ namespace clusterd {
 struct GroupMember {
   NodeId node;
   std::uint32_t process = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.node, s.process);
+  }
   friend auto operator<=>(const GroupMember&, const GroupMember&) = default;
 };
 
@@ -28,6 +33,11 @@ struct QuorumFacts {
   std::map<NodeId, std::string> names;      // the whole nodelist
   std::uint32_t device_votes = 0;           // of a quorum device, currently cast
   bool wait_for_all = false;                // the flag is on at this node
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.quorate, s.votes, s.names, s.device_votes, s.wait_for_all);
+  }
   friend bool operator==(const QuorumFacts&, const QuorumFacts&) = default;
 };
 
@@ -36,11 +46,21 @@ struct ViewChanged {
   std::vector<GroupMember> members;  // ascending; includes this node
   std::set<NodeId> ring;             // hosts in the ring, with or without a daemon
   QuorumFacts quorum;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.members, s.ring, s.quorum);
+  }
 };
 
 // Quorum flipped, or votes changed, inside the same view.
 struct QuorumChanged {
   QuorumFacts quorum;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.quorum);
+  }
 };
 
 // A message in the group's total order, decoded by the driver. `digest` is of its bytes.
@@ -48,22 +68,42 @@ struct Delivered {
   GroupMember sender;
   Message message;
   Digest digest;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.sender, s.message, s.digest);
+  }
 };
 
 // All inputs that were waiting have been handed over: verdicts about absence may be made (R14).
-struct InputsDrained {};
+struct InputsDrained {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
 
 // The store has made everything appended before the matching Sync effect durable, or failed.
 struct StoreSynced {
   LogIndex upto;
   bool ok = false;
   std::string problem;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.upto, s.ok, s.problem);
+  }
 };
 
 // The snapshot that a Mark announced has arrived whole and decoded.
 struct SnapshotArrived {
   std::uint64_t mark = 0;
   ClusterState state;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.mark, s.state);
+  }
 };
 
 // ---- the hypervisor ------------------------------------------------------------------------
@@ -73,12 +113,22 @@ struct DomainObservation {
   DomainState state = DomainState::absent;
   bool agent = false;            // the guest agent has answered since the start
   std::optional<OpId> started_by;  // from the domain's metadata
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.state, s.agent, s.started_by);
+  }
 };
 
 // Something happened to a domain; the truth is found by a look.
 struct DomainChanged {
   VmId vm;
   StopCause cause = StopCause::none;  // set when the event told why the domain stopped
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.cause);
+  }
 };
 
 // Answer to a LookUp. nullopt: libvirt did not tell in time; nothing is known.
@@ -86,6 +136,11 @@ struct LookedUp {
   VmId vm;
   std::uint64_t look = 0;
   std::optional<DomainObservation> found;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.look, s.found);
+  }
 };
 
 // Answer to ListDomains: every domain whose UUID is protected, plus running others by request.
@@ -94,6 +149,11 @@ struct DomainsListed {
   bool ok = false;
   std::vector<DomainObservation> domains;
   HostFacts facts;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.look, s.ok, s.domains, s.facts);
+  }
 };
 
 // A start or stop came to an end in the executor. After `unknown` the executor does nothing more
@@ -104,12 +164,22 @@ struct VmOperationEnded {
   Outcome outcome = Outcome::unknown;
   DomainState state = DomainState::absent;
   std::string detail;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.vm, s.outcome, s.state, s.detail);
+  }
 };
 
 // libvirt's connection came up or went down; when up, everything is listed again.
 struct HypervisorConnection {
   bool up = false;
   std::string problem;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.up, s.problem);
+  }
 };
 
 // ---- fencing -------------------------------------------------------------------------------
@@ -122,6 +192,11 @@ struct PowerOperationEnded {
   std::map<std::string, Power> readings;
   std::vector<std::string> level;
   std::string detail;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.op, s.target, s.outcome, s.readings, s.level, s.detail);
+  }
 };
 
 // Answer to a TestFencing request of a local client.
@@ -129,6 +204,11 @@ struct FenceTestEnded {
   ClientId client;
   std::string json;
   bool ok = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client, s.json, s.ok);
+  }
 };
 
 // ---- clients and the process ---------------------------------------------------------------
@@ -137,18 +217,38 @@ struct ClientRequest {
   ClientId client;
   ControlRequest request;
   std::string who;  // "uid 0", for the history
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client, s.request, s.who);
+  }
 };
 struct ClientGone {
   ClientId client;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.client);
+  }
 };
 
 // SIGTERM: leave cleanly, VMs run on.
-struct StopRequested {};
+struct StopRequested {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
 
 // A message that did not decode or validate, told so that it is counted and alarmed.
 struct MessageRejected {
   NodeId sender;
   std::string reason;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.sender, s.reason);
+  }
 };
 
 using Event =

@@ -35,6 +35,7 @@ struct MetricsSnapshot {
   bool quorate = false;
   bool synced = false;  // the rest is the group's present state; false: the last that was known
   bool armed = true;
+  bool recording = false;  // what happens here is recorded for replay
   std::uint64_t epoch = 0;
   std::size_t alarms = 0;           // that stand now
   std::size_t unprotected_vms = 0;  // of which nobody could recover one if its host failed now

@@ -194,7 +194,9 @@ void Driver::count_rejected(NodeId sender, std::string_view kind) {
 void Driver::step(const Event& event) {
   if (exited_) return;
   ++counters_.steps;
+  if (ports_.recorder != nullptr) ports_.recorder->before(controller_, now_, event);
   const Effects effects = controller_.step(now_, event);
+  if (ports_.recorder != nullptr) ports_.recorder->after(effects);
   for (const Effect& effect : effects) {
     if (exited_) return;
     std::visit([this](const auto& what) { execute(what); }, effect);

@@ -23,6 +23,7 @@
 #include "clusterd/runtime/load.h"
 #include "clusterd/runtime/outbox.h"
 #include "clusterd/runtime/reassembly.h"
+#include "clusterd/runtime/recorder.h"
 
 namespace clusterd {
 
@@ -32,6 +33,7 @@ struct DriverPorts {
   Hypervisor& hypervisor;
   Fencer& fencer;
   Control& control;
+  Recorder* recorder = nullptr;  // none: nothing is recorded
 };
 
 // Each may be empty. All but `wake` are called on the main loop's thread.

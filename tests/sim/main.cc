@@ -10,6 +10,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "tests/sim/replay_command.h"
 #include "tests/sim/run.h"
 
 namespace {
@@ -80,7 +81,7 @@ int report(const Job& job, RunOptions run, const RunResult& result) {
 // Of this process, in seconds: what others do on the machine does not change it much.
 double cpu_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-int run_all(const Job& job) {
+int run_all(const Job& job, ReplayCommand& recordings) {
   const double begin = cpu_time();
   double simulated = 0;
   std::uint64_t steps = 0;
@@ -89,7 +90,8 @@ int run_all(const Job& job) {
   RunOptions run = job.run;
   for (; run.seed < job.run.seed + job.seeds; ++run.seed) {
     std::snprintf(reproduce_line, sizeof(reproduce_line), "%s\n", reproduce(run).c_str());
-    const RunResult result = run_seed(run);
+    RunResult result = run_seed(run);
+    recordings.take(run.seed, result);
     simulated += std::chrono::duration<double>(result.simulated).count();
     steps += result.steps;
     fingerprint = fingerprint * 31 + result.fingerprint;
@@ -111,11 +113,12 @@ int run_all(const Job& job) {
               "%.0f events a second, fingerprint %016" PRIx64 "\n",
               job.seeds, worst == kClean ? "clean" : "run", simulated, cpu, simulated / cpu,
               static_cast<double>(steps) / cpu, fingerprint);
+  std::printf("%s", recordings.summary().c_str());
   return worst;
 }
 
 // The two figures of the goal: 5 nodes, 20 VMs, calm and under every kind of fault.
-int measure(Job job) {
+int measure(Job job, ReplayCommand& recordings) {
   job.run.nodes = 5;
   job.run.vms = 20;
   job.seeds = 50;
@@ -123,7 +126,7 @@ int measure(Job job) {
     std::printf("%s: ", faults == Faults::none ? "calm" : "every fault");
     std::fflush(stdout);
     job.run.faults = faults;
-    if (const int status = run_all(job); status != kClean) return status;
+    if (const int status = run_all(job, recordings); status != kClean) return status;
   }
   return kClean;
 }
@@ -165,7 +168,11 @@ int main(int argc, char** argv) {
   app.add_flag("--shrink", job.shrink, "leave out faults and commands while the violation remains");
   app.add_flag("--throughput", throughput, "measure: 5 nodes, 20 VMs, calm and with every fault");
   app.add_flag("--echo", run.echo, "print the trace while running");
+  ReplayCommand recordings;
+  recordings.add_to(app);
   CLI11_PARSE(app, argc, argv);
+  if (recordings.alone()) return recordings.run();
+  run.record = recordings.records();
   if (run.echo) run.trace_lines = job.lines;
   if (calm) run.faults = Faults::none;
   if (every) run.faults = Faults::every;
@@ -173,5 +180,5 @@ int main(int argc, char** argv) {
   if (!read_duration(duration, run.duration)) return kUsage;
   std::signal(SIGABRT, tell_seed);
   std::signal(SIGSEGV, tell_seed);
-  return throughput ? measure(job) : run_all(job);
+  return throughput ? measure(job, recordings) : run_all(job, recordings);
 }

@@ -27,6 +27,7 @@ SimNode::SimNode(SimEnv& env, SimHost& host, SimNetwork& network, SimDevices& de
       fencer_(env, host, devices, observer),
       control_(hooks_.replied),
       group_(network, host.id),
+      recording_(host.id.value),
       clock_offset_(env.prng.between(1000, 1000000000)),
       drift_ppm_(env.prng.between(-200, 200)),
       wall_skew_(env.prng.between(-2000, 2000)),
@@ -114,9 +115,10 @@ void SimNode::start_daemon() {
            std::to_string(loaded.value().start.state.position.epoch.value) + "." +
            std::to_string(loaded.value().start.state.position.index.value);
   });
-  driver_ = std::make_unique<Driver>(identity, std::move(loaded).value(),
-                                     DriverPorts{group_, store_, hypervisor_, fencer_, control_},
-                                     callbacks(), local_now());
+  if (options_.record) recorder_ = std::make_unique<Recorder>(recording_, CLUSTERD_VERSION);
+  const DriverPorts ports{group_, store_, hypervisor_, fencer_, control_, recorder_.get()};
+  driver_ = std::make_unique<Driver>(identity, std::move(loaded).value(), ports, callbacks(),
+                                     local_now());
   hypervisor_.connect(sink);
   network_.attach(id(), process_, *driver_, [this] { wake(); });
   wake();

@@ -11,6 +11,7 @@
 #include "tests/sim/fencer.h"
 #include "tests/sim/hypervisor.h"
 #include "tests/sim/network.h"
+#include "tests/sim/recording.h"
 #include "tests/sim/store.h"
 #include "tests/sim/world.h"
 
@@ -30,6 +31,7 @@ struct SimNodeOptions {
   SimTime boot{std::chrono::seconds(20)};     // power to Corosync
   SimTime restart{std::chrono::seconds(2)};   // systemd's RestartSec
   SimHostSize size;
+  bool record = false;
 };
 
 class SimNode {
@@ -88,6 +90,8 @@ class SimNode {
   SimStore& store() { return store_; }
   SimHypervisor& hypervisor() { return hypervisor_; }
   [[nodiscard]] bool supervised() const { return supervised_; }
+  // Of all its daemons, one after the other.
+  [[nodiscard]] const SimRecording& recording() const { return recording_; }
 
  private:
   [[nodiscard]] Instant local_now() const;
@@ -110,6 +114,8 @@ class SimNode {
   SimFencer fencer_;
   SimControl control_;
   SimGroup group_;
+  SimRecording recording_;
+  std::unique_ptr<Recorder> recorder_;  // of the running daemon
   std::unique_ptr<Driver> driver_;
   std::uint32_t process_ = 0;  // of the running daemon
   std::uint32_t last_process_ = 100;

@@ -57,6 +57,7 @@ SimOptions draw(const RunOptions& options) {
   draw_constraints(sim, prng);
   sim.trace_lines = options.trace_lines;
   sim.echo = options.echo;
+  sim.node.record = options.record;
   return sim;
 }
 
@@ -131,6 +132,9 @@ RunResult run_seed(const RunOptions& options) {
   result.fingerprint = hasher.digest().value;
   result.trace = cluster.trace();
   if (result.violation) result.situation = cluster.describe();
+  for (std::uint32_t number = 1; options.record && number <= cluster.options().nodes; ++number) {
+    result.recordings[name_of(NodeId(number))] = cluster.node(number).recording().segments();
+  }
   return result;
 }
 

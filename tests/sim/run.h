@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/sim/checkers.h"
 #include "tests/sim/schedule.h"
@@ -26,6 +28,7 @@ struct RunOptions {
   Selection only;  // of the schedule's entries
   std::size_t trace_lines = 0;
   bool echo = false;
+  bool record = false;  // every daemon
 };
 
 struct RunResult {
@@ -38,6 +41,7 @@ struct RunResult {
   std::string faults;             // the kinds that this seed drew
   std::string trace;              // if lines were asked for
   std::string situation;          // of a violation: every node and VM
+  std::map<std::string, std::vector<std::string>> recordings;  // segments by node, if asked for
 };
 
 [[nodiscard]] RunResult run_seed(const RunOptions& options);

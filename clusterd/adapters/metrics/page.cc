@@ -80,6 +80,8 @@ void add_cluster(std::vector<MetricFamily>& page, const MetricsSnapshot& now) {
                               now.synced));
   page.push_back(single_gauge("clusterd_armed", "0 while automatic action is suspended.",
                               now.armed));
+  page.push_back(single_gauge("clusterd_recording",
+                              "1 if what happens here is recorded for replay.", now.recording));
   page.push_back(single_gauge("clusterd_epoch", "Number of views that have been activated.",
                               static_cast<double>(now.epoch)));
   page.push_back(single_gauge("clusterd_alarms", "Alarms that stand now.",

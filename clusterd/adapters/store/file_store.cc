@@ -193,7 +193,7 @@ Status FileStore::append(std::string_view record) {
     failure_ = "the disk does not keep up: 128 MiB wait to be written";
     return Error{failure_};
   }
-  encode_record(pending_, end_, record);
+  append_frame(pending_, end_, record);
   return ok_status();
 }
 

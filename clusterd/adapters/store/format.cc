@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "clusterd/base/archive.h"
-#include "clusterd/base/assert.h"
 
 namespace clusterd {
 namespace {
@@ -33,14 +32,6 @@ Digest snapshot_digest(StoreGeneration generation, std::string_view payload) {
   return hasher.digest();
 }
 
-Digest chained(Digest previous, std::string_view payload) {
-  Hasher hasher;
-  write(hasher, previous);
-  write(hasher, static_cast<std::uint32_t>(payload.size()));
-  hasher.bytes(payload.data(), payload.size());
-  return hasher.digest();
-}
-
 struct Position {
   std::uint64_t turn = 0;
   LogEnd end;
@@ -62,23 +53,6 @@ std::optional<Position> parse_position(std::string_view block, StoreGeneration g
     return std::nullopt;
   }
   return position;
-}
-
-// The record at `end`, or nothing when there is no whole one.
-std::optional<std::string_view> record_at(std::string_view bytes, LogEnd& end) {
-  const std::string_view rest = bytes.substr(static_cast<std::size_t>(end.offset));
-  Reader reader(rest);
-  std::uint32_t length = 0;
-  Digest chain;
-  reader.read(length);
-  reader.read(chain);
-  if (!reader.ok() || length > kMaxRecord || rest.size() - kRecordHeader < length) {
-    return std::nullopt;
-  }
-  const std::string_view payload = rest.substr(kRecordHeader, length);
-  if (chained(end.chain, payload) != chain) return std::nullopt;
-  end = {end.offset + kRecordHeader + length, chain};
-  return payload;
 }
 
 }  // namespace
@@ -128,14 +102,6 @@ std::string encode_empty_log(StoreGeneration generation) {
 
 LogEnd empty_log_end(StoreGeneration generation) { return {kLogStart, log_digest(generation)}; }
 
-void encode_record(std::string& out, LogEnd& end, std::string_view payload) {
-  CLUSTERD_ASSERT(payload.size() <= kMaxRecord);
-  const Digest chain = chained(end.chain, payload);
-  out += packed(static_cast<std::uint32_t>(payload.size()), chain);
-  out.append(payload);
-  end = {end.offset + kRecordHeader + payload.size(), chain};
-}
-
 std::string encode_position(StoreGeneration generation, std::uint64_t turn, const LogEnd& end) {
   return packed(turn, end.offset, end.chain, position_digest(generation, turn, end));
 }
@@ -160,7 +126,7 @@ std::variant<LogFile, Damage> parse_log(std::string_view bytes, StoreGeneration 
   log.turn = newest->turn;
   log.acknowledged = newest->end.offset;
   bool met = log.end.offset == newest->end.offset && log.end.chain == newest->end.chain;
-  while (const auto payload = record_at(bytes, log.end)) {
+  while (const auto payload = next_frame(bytes, log.end)) {
     log.records.emplace_back(*payload);
     met = met || (log.end.offset == newest->end.offset && log.end.chain == newest->end.chain);
   }

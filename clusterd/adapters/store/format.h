@@ -4,12 +4,7 @@
 // log-GENERATION
 //   block 0    magic, generation, digest
 //   block 1, 2 the acknowledged position, written in turn, so that one of them is always whole
-//   then       records: length, chain, payload
-//
-// A record's chain is the digest of the chain before it, its length and its payload, and the first
-// chain is the header's digest: no record is believed after another one, in another place or in
-// another log than it was written in. FNV-1a changes with every single byte, so that one flipped
-// byte is always seen.
+//   then       records, as frames (base/frames.h); the first chain is the header's digest
 #pragma once
 
 #include <cstddef>
@@ -19,7 +14,7 @@
 #include <variant>
 #include <vector>
 
-#include "clusterd/base/digest.h"
+#include "clusterd/base/frames.h"
 #include "clusterd/base/strong_id.h"
 
 namespace clusterd {
@@ -27,15 +22,10 @@ namespace clusterd {
 // Which snapshot a log continues; +1 with every install.
 using StoreGeneration = StrongId<struct StoreGenerationTag>;
 
-// Where a log ends: the next record begins there and continues this chain.
-struct LogEnd {
-  std::uint64_t offset = 0;
-  Digest chain;
-};
+using LogEnd = FrameEnd;
 
 inline constexpr std::size_t kLogBlock = 4096;
 inline constexpr std::size_t kLogStart = 3 * kLogBlock;
-inline constexpr std::size_t kRecordHeader = 12;
 inline constexpr std::size_t kMaxRecord = 64 * 1024 * 1024;
 
 struct Damage {
@@ -54,9 +44,6 @@ struct SnapshotFile {
 // A log without records, acknowledged as such.
 [[nodiscard]] std::string encode_empty_log(StoreGeneration generation);
 [[nodiscard]] LogEnd empty_log_end(StoreGeneration generation);
-
-// Appends a record's bytes to `out` and moves `end` behind it.
-void encode_record(std::string& out, LogEnd& end, std::string_view payload);
 
 // "Up to here everything was durable": one block, and where it goes. `turn` counts up by one.
 [[nodiscard]] std::string encode_position(StoreGeneration generation, std::uint64_t turn,

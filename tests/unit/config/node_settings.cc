@@ -41,11 +41,16 @@ TEST_CASE("node settings: what is written counts") {
   REQUIRE(std::holds_alternative<NodeSettings>(loaded));
   CHECK(std::get<NodeSettings>(loaded).state_dir == "/x");
   CHECK(std::get<NodeSettings>(loaded).ipc_name == "other");
+  CHECK(std::get<NodeSettings>(loaded).recording_size == 64U << 20);
+  const auto off = load_text("recording_size: 0MiB\n");
+  REQUIRE(std::holds_alternative<NodeSettings>(off));
+  CHECK(std::get<NodeSettings>(off).recording_size == 0);
 }
 
 TEST_CASE("node settings: all errors are told at once, each with its place") {
   CHECK(errors_of("state_dri: /x\nrun_dir: [a]\nipc_name: a\nipc_name: b\n") ==
         std::vector<std::string>{"1:1", "2:10", "4:1"});
+  CHECK(errors_of("recording_size: 1MiB\n") == std::vector<std::string>{"1:17"});
   CHECK(errors_of("- a\n") == std::vector<std::string>{"1:1"});
   CHECK(errors_of("a: [\n").size() == 1);
 }

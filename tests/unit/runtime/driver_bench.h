@@ -102,7 +102,7 @@ class DriverBench {
                                 BootId{numbered_uuid(2, 1)}, Incarnation(++runs)};
     driver = std::make_unique<Driver>(
         identity, std::move(loaded).value(),
-        DriverPorts{group, store, hypervisor, fencer, control}, std::move(calls), now);
+        DriverPorts{group, store, hypervisor, fencer, control, recorder}, std::move(calls), now);
     store.sink = driver.get();
   }
 
@@ -149,6 +149,7 @@ class DriverBench {
   BenchHypervisor hypervisor;
   BenchFencer fencer;
   BenchControl control;
+  Recorder* recorder = nullptr;  // counts from the next start()
   std::unique_ptr<Driver> driver;
   std::string problem;
   StoreCondition condition = StoreCondition::blank;

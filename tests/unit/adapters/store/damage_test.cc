@@ -129,7 +129,7 @@ TEST_CASE("store damage: what was cut off never comes back behind new records") 
   const Sample made = sample();
   const TemporaryFolder folder;
   Files files = made.files;
-  files[made.log][made.acknowledged_end + kRecordHeader] ^= 1;  // the fourth; the fifth is whole
+  files[made.log][made.acknowledged_end + kFrameHeader] ^= 1;  // the fourth; the fifth is whole
   write_files(folder.path, files);
   {
     SyncSink sink;
@@ -150,7 +150,7 @@ TEST_CASE("store damage: a log of another generation is never taken for this one
   Files files = made.files;
   LogEnd end = empty_log_end(StoreGeneration(1));
   files[made.log] = encode_empty_log(StoreGeneration(1));
-  encode_record(files[made.log], end, "of the older");
+  append_frame(files[made.log], end, "of the older");
   write_files(folder.path, files);
   CHECK(loaded(folder.path).condition == StoreCondition::amnesiac);
 }
@@ -216,7 +216,7 @@ TEST_CASE("store damage: a crash within the first install leaves a blank node") 
   Files used = after;
   used.erase("initialised");
   LogEnd end = empty_log_end(StoreGeneration(1));
-  encode_record(used[log], end, "r");
+  append_frame(used[log], end, "r");
   write_files(folder.path, used);
   CHECK(loaded(folder.path).condition == StoreCondition::amnesiac);
 }

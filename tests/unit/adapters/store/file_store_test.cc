@@ -172,7 +172,7 @@ TEST_CASE("store: the acknowledged position costs no sync that anybody waits for
   // And it is there: a log cut by its last record is not taken for a torn one.
   Files files = read_files(folder.path);
   std::string& log = files[log_name(StoreGeneration(1))];
-  log.resize(log.size() - kRecordHeader - 1);
+  log.resize(log.size() - kFrameHeader - 1);
   write_files(folder.path, files);
   CHECK(loaded(folder.path).condition == StoreCondition::amnesiac);
 }

@@ -122,7 +122,7 @@ inline Sample sample() {
   auto end = std::get<LogFile>(parsed).end;
   REQUIRE(end.offset == made.files[made.log].size());
   made.acknowledged_end = made.files[made.log].size();
-  for (const auto& record : made.torn) encode_record(made.files[made.log], end, record);
+  for (const auto& record : made.torn) append_frame(made.files[made.log], end, record);
   return made;
 }
 
