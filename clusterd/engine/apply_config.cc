@@ -187,6 +187,8 @@ std::string on(Entry& entry, const OrderVm& body) {
   }
   vm.guest_off = false;
   vm.failures = FailureRecord{};
+  vm.stops_failed = 0;
+  vm.next_stop = ClusterTime{};
   vm.eligible_since = state.time;
   record(state, EventKind::order, std::nullopt, body.vm, "order: " + what + " " + vm.name);
   demand_durable(state);
@@ -209,9 +211,12 @@ std::string order_fence(ClusterState& state, NodeState& node, const OrderNode& b
 }
 
 // R26: the operator's word is refused against contrary evidence.
-std::string order_confirm(ClusterState& state, const NodeState& node, const OrderNode& body) {
+std::string order_confirm(ClusterState& state, NodeState& node, const OrderNode& body) {
   const std::string name = node_name(state, body.host.node);
-  if (in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
+  const Member* member = member_of(state, body.host.node);
+  // One that has not said Hello yet may be this very boot.
+  const bool silent = member != nullptr && member->boot == BootId{};
+  if (silent || in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
     return name + " is alive in the ring";
   }
   if (node.dead.contains(body.host.boot)) return name + " is proven dead already";
@@ -222,6 +227,12 @@ std::string order_confirm(ClusterState& state, const NodeState& node, const Orde
            "--force if you stand in front of it and it is off";
   }
   prove_dead(state, body.host, DeathCause::operator_word, "an operator confirmed it");
+  if (member != nullptr && member->boot != BootId{} && member->machine != node.machine) {
+    // Another machine waits under its name: now it may come in.
+    node.machine = member->machine;
+    node.boot = member->boot;
+    update_authority(state);
+  }
   return {};
 }
 

@@ -49,6 +49,8 @@ void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::st
 // Counts a failure of this VM on this node and decides what comes next: again here, elsewhere,
 // or slow retries.
 void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason);
+// How long to wait after the n-th failed attempt (n >= 1): `first`, doubled each time up to `most`.
+[[nodiscard]] Duration backoff(Duration first, Duration most, std::uint32_t attempts);
 // Removes one holder by evidence, and a tombstone that nobody holds any more.
 void release(ClusterState& state, VmId id, const Host& host);
 // Recomputes what the view may do after its members, or the proofs about others, changed (R8).

@@ -4,13 +4,14 @@
 #include "clusterd/engine/apply_detail.h"
 
 namespace clusterd::apply_detail {
-namespace {
 
 Duration backoff(Duration first, Duration most, std::uint32_t attempts) {
   Duration delay = first;
   for (std::uint32_t i = 1; i < attempts && delay < most; ++i) delay *= 2;
   return std::min(delay, most);
 }
+
+namespace {
 
 std::string check_target(const ClusterState& state, const OperatePower& body) {
   const NodeState& node = state.nodes.at(body.target.node);
@@ -95,6 +96,9 @@ void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const H
   }
   Loss& loss = *node.loss;
   ++loss.attempts;
+  const bool says_on = std::any_of(body.readings.begin(), body.readings.end(),
+                                   [](const auto& told) { return told.second == Power::on; });
+  loss.last_reading = says_on ? Power::on : Power::unknown;  // R26 asks for it
   loss.last_failure = problem;
   loss.next_attempt =
       state.time + backoff(timers.fence_backoff, timers.fence_backoff_max, loss.attempts);

@@ -110,9 +110,11 @@ std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool
     const bool newly_unmanaged = state.view.ring_only.contains(id) &&
                                  !before.ring_only.contains(id) && !node.departure;
     if (newly_unmanaged) {
+      const bool ran = before.members.contains(id);
       record(state, EventKind::node_unmanaged, id, std::nullopt,
-             "the daemon on " + node_name(state, id) +
-                 " is gone, its host is alive: nothing is fenced, its VMs run on unwatched");
+             ran ? "the daemon on " + node_name(state, id) +
+                       " is gone, its host is alive: nothing is fenced, its VMs run on unwatched"
+                 : node_name(state, id) + " is in the ring, its daemon does not run yet");
     }
     if (node.loss || !gone_unproven(state, id)) continue;
     const bool waits = node.departure && node.departure->boot == node.boot &&
@@ -229,8 +231,9 @@ void expire_departures(ClusterState& state) {
     mark_lost(state, id, false);
     lost.insert(id);
   }
-  const auto planner = coordinator(state);
-  if (!lost.empty() && planner) open_failover(state, lost, state.time, *planner);
+  if (lost.empty()) return;
+  update_authority(state);  // a goodbye counts no more: its host may do anything now
+  if (const auto planner = coordinator(state)) open_failover(state, lost, state.time, *planner);
 }
 
 void update_authority(ClusterState& state) {

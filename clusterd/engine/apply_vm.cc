@@ -61,9 +61,14 @@ void see(ClusterState& state, VmId id, VmState& vm, const Host& host, DomainStat
   }
   Sighting& sighting = vm.holders[host];
   const bool was_running = sighting.state == DomainState::running;
+  const std::string paused = sighting.state == seen ? "" : pause_reason(seen);
   const bool was_answering = sighting.agent;
   sighting = Sighting{seen, agent, state.time};
   if (seen == DomainState::running && !was_running) note_running(state, id, vm, host);
+  if (!paused.empty()) {
+    record(state, EventKind::alarm, host.node, id,
+           vm.name + " stands still on " + node_name(state, host.node) + ": " + paused);
+  }
   if (agent && !was_answering) note_agent(state, id, vm, host);
 }
 
@@ -237,10 +242,24 @@ void close_start(Entry& entry, const VmClosed& body, VmState& vm, const Host& ho
   release(state, body.vm, host);
 }
 
+// It is there still. Ordered again at once, it would only fill the history.
+void fail_stop(ClusterState& state, const VmClosed& body, VmState& vm, const Host& host) {
+  const Timers& timers = state.config.cluster.timers;
+  const Duration wait =
+      backoff(timers.destroy_timeout, timers.restart_backoff_max, ++vm.stops_failed);
+  vm.next_stop = state.time + wait;
+  vm.failures.reason = "its stop failed" + (body.detail.empty() ? "" : ": " + body.detail);
+  record(state, EventKind::alarm, host.node, body.vm,
+         vm.name + " could not be stopped on " + node_name(state, host.node) + ": " + body.detail +
+             "; the next try follows in " + std::to_string(wait.count() / 1000) +
+             " s, or at once by `clusterctl vm stop " + vm.name + "`");
+}
+
 void close_stop(Entry& entry, const VmClosed& body, VmState& vm, const Host& host) {
   ClusterState& state = entry.state;
   if (body.state != DomainState::absent) {
     see(state, body.vm, vm, host, body.state, vm.holders[host].agent);
+    fail_stop(state, body, vm, host);
     return;
   }
   vm.last_host = host;
@@ -279,6 +298,8 @@ void release(ClusterState& state, VmId id, const Host& host) {
   if (found == state.vms.end()) return;
   found->second.holders.erase(host);
   found->second.eligible_since = state.time;
+  found->second.stops_failed = 0;
+  found->second.next_stop = ClusterTime{};
   if (found->second.tombstone && found->second.holders.empty()) state.vms.erase(found);
 }
 

@@ -81,7 +81,6 @@ std::string_view name_of(ExclusionKind kind) {
     case ExclusionKind::avoid: return "avoid";
     case ExclusionKind::away_from: return "away_from";
     case ExclusionKind::together_with: return "together_with";
-    case ExclusionKind::failed_here: return "failed_here";
     case ExclusionKind::memory: return "memory";
     case ExclusionKind::vcpus: return "vcpus";
   }

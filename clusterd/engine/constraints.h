@@ -37,7 +37,6 @@ enum class ExclusionKind : std::uint8_t {
   avoid,
   away_from,
   together_with,
-  failed_here,   // failed here too often lately
   memory,
   vcpus,
 };
@@ -122,8 +121,7 @@ class Whereabouts {
                                                           const VmId& vm, NodeId node,
                                                           Detail detail);
 
-// The guard of S4 inside apply: why this VM may not start on this node now. Every hard rule
-// except failed_here (a matter of policy, not of safety). O(VMs).
+// The guard of S4 inside apply: why this VM may not start on this node now. O(VMs).
 [[nodiscard]] std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm,
                                                NodeId node, ClusterTime now);
 

@@ -25,12 +25,25 @@ Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instan
 Effects Controller::Impl::step(Instant at, const Event& event) {
   now = std::max(now, at);
   effects.clear();
+  const auto* delivered = std::get_if<Delivered>(&event);
+  const bool acknowledged = delivered != nullptr &&
+                            std::holds_alternative<Ack>(delivered->message.body);
+  if (!acknowledged && !std::holds_alternative<InputsDrained>(event) &&
+      !std::holds_alternative<StoreSynced>(event)) {
+    news = true;
+  }
   std::visit([this](const auto& what) { on(what); }, event);
   return std::move(effects);
 }
 
 void Controller::Impl::on(const ViewChanged& event) {
   view = event;
+  if (!event.quorum.quorate) unbroken = false;
+  open_view();
+}
+
+// Everybody says what it has; then one Activate counts.
+void Controller::Impl::open_view() {
   view_since = now;
   hellos.clear();
   hello_delivered = false;
@@ -43,7 +56,6 @@ void Controller::Impl::on(const ViewChanged& event) {
   floors_at.clear();
   transfers.clear();
   under_way.clear();
-  if (!event.quorum.quorate) unbroken = false;
   changed = true;
   hello();
 }
@@ -153,32 +165,33 @@ std::string key_of(const Body& body) {
 }  // namespace
 
 void Controller::Impl::multicast_once(Body body) {
-  static constexpr Duration kPatience{2000};
   const std::string key = key_of(body);
   const auto sent = under_way.find(key);
-  if (sent != under_way.end() && now - sent->second < kPatience) {
-    wake_at(sent->second + kPatience);
+  if (sent != under_way.end() && now - sent->second < kSendPatience) {
+    wake_at(sent->second + kSendPatience);
     return;
   }
   under_way[key] = now;
-  wake_at(now + kPatience);
+  wake_at(now + kSendPatience);
   multicast(std::move(body));
 }
 
 void Controller::Impl::note_own(const Body& body) { under_way.erase(key_of(body)); }
 
-// R22: goodbye when nothing is open here; bounded, since a plain exit is safe too.
+// R22: goodbye when nothing is open here; bounded, since a plain exit is safe too. While a view is
+// being installed nobody would hear it: a host that is rebooted then would count as lost.
 void Controller::Impl::leave() {
   static constexpr Duration kMost{5000};
   if (!leaving) return;
   const bool said = state.nodes.contains(self.node) && state.nodes[self.node].departure;
   const bool known = said && stable(state.position.index);
-  if (known || now - *leaving >= kMost || !synced_here()) {
+  const bool nobody_hears = state.cluster == ClusterId{} || !view || !view->quorum.quorate;
+  if (known || now - *leaving >= kMost || nobody_hears) {
     effects.push_back(Exit{0, "stopped; VMs run on"});
     return;
   }
   wake_at(*leaving + kMost);
-  if (!said && vm_operations.empty() && power_operations.empty()) {
+  if (!said && synced_here() && vm_operations.empty() && power_operations.empty()) {
     multicast_once(Leave{self.boot, true});
   }
 }

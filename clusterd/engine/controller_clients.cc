@@ -162,6 +162,11 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
   if (found == state.vms.end()) return ControlReply{ReplyCode::done, "it is gone", {}, false};
   const VmState& vm = found->second;
   const auto host = active_on(vm);
+  const bool stops = waiter.order == VmOrderKind::stop || waiter.order == VmOrderKind::restart;
+  if (stops && vm.stops_failed > 0) {
+    return ControlReply{
+        ReplyCode::refused, vm.name + ": " + vm.failures.reason + "; it is tried again", {}, false};
+  }
   switch (waiter.order) {
     case VmOrderKind::start:
     case VmOrderKind::restart: {
@@ -175,9 +180,20 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
         return ControlReply{ReplyCode::refused, vm.name + " failed: " + vm.failures.reason, {},
                             false};
       }
+      if (!should_run(vm)) {
+        return ControlReply{ReplyCode::refused,
+                            vm.name + " is not to run any more: it was ordered otherwise, or its "
+                                      "guest has shut down",
+                            {}, false};
+      }
       return std::nullopt;
     }
     case VmOrderKind::stop:
+      if (desired(vm) != DesiredState::stopped) {
+        return ControlReply{ReplyCode::refused,
+                            vm.name + " is not to be stopped any more: it was ordered otherwise",
+                            {}, false};
+      }
       if (!vm.holders.empty() || vm.operation) return std::nullopt;
       return ControlReply{ReplyCode::done, vm.name + " is stopped", {}, false};
     case VmOrderKind::enable:

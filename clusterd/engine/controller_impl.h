@@ -111,6 +111,7 @@ struct ControllerMemory {
   std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
   LogIndex sync_asked;
   bool changed = true;  // since the last plan
+  Instant plan_due;     // the next plan, if nothing changes
 
   // The present view.
   std::optional<ViewChanged> view;
@@ -120,6 +121,7 @@ struct ControllerMemory {
   Instant hello_sent;
   bool activated = false;  // a valid Activate was delivered in this view
   Epoch view_epoch;        // of the last valid one
+  Hello opened_by;         // what the sender of the first one had said
   bool member_synced = false;  // our state follows the log
   std::optional<Joining> joining;
   bool unbroken = false;
@@ -146,6 +148,8 @@ struct ControllerMemory {
   std::uint64_t next_look = 1;
   std::optional<std::uint64_t> listing;
   std::map<VmId, Generation> listing_generations;
+  bool news = true;    // something that report() looks at may have changed
+  std::optional<Instant> report_due;  // when what was sent is sent again
   Instant list_again;
   bool list_needed = true;
   bool hypervisor_up = false;
@@ -172,7 +176,8 @@ struct ControllerMemory {
       s.under_way, s.vm_operations, s.power_operations, s.carried_out, s.seen, s.looks,
       s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
-      s.next_command, s.founding, s.leaving, s.waiting);
+      s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
+      s.report_due);
   }
 };
 
@@ -200,6 +205,7 @@ struct Controller::Impl : ControllerMemory {
   void on(const MessageRejected& event);
 
   // ---- controller_view.cc: membership, the log, state transfer, acknowledgements --------------
+  void open_view();
   void hello();
   void hear(const Delivered& event, const Hello& hello);
   void deliver_entry(const Delivered& event);
@@ -257,6 +263,7 @@ struct Controller::Impl : ControllerMemory {
 
   // ---- shared -----------------------------------------------------------------------------------
   void multicast(Body body);
+  static constexpr Duration kSendPatience{2000};
   // Sends unless the same thing is under way: not yet seen delivered, nor voided by a view
   // change, nor silent for too long.
   void multicast_once(Body body);

@@ -46,9 +46,16 @@ void Controller::Impl::hear(const Delivered& event, const Hello& said) {
     log(waiting + ": it is left out");
     return;
   }
+  const bool heard = hellos.contains(event.sender.node);
+  if (activated && !heard && reopens(said, opened_by, view_epoch)) {
+    log(said.name + " has a newer state than the one that opened this view: it is opened again");
+    open_view();
+    return;
+  }
   hellos[event.sender.node] = HeardHello{said, event.message.incarnation};
+  // One of an earlier view that comes only now is not what we have to say.
   if (event.sender.node == self.node && event.message.incarnation == self.incarnation) {
-    hello_delivered = true;
+    hello_delivered = member_synced || said.position == state.position;
   }
 }
 
@@ -68,7 +75,8 @@ void Controller::Impl::deliver_entry(const Delivered& event) {
     apply_entry(entry);
     return;
   }
-  if (!joining) return;
+  // Nobody takes another state before all have heard of its own: it may be the newer one.
+  if (!joining || !hello_delivered) return;
   if (const auto* mark = std::get_if<Mark>(&event.message.body)) {
     joining->mark = mark->mark;
     joining->buffered.clear();
@@ -95,9 +103,14 @@ void Controller::Impl::deliver_activate(const LogEntry& entry, const Activate& a
   view_epoch = activate.epoch;
   under_way.clear();  // of the epoch before
   if (first) {
+    if (!activate.founding) opened_by = hellos.at(entry.sender).hello;
     const auto own = activate.members.find(self.node);
     const bool synced = own != activate.members.end() && own->second.phase == MemberPhase::synced &&
                         own->second.incarnation == self.incarnation;
+    if (synced && !activate.founding && opened_by.position != state.position) {
+      effects.push_back(Exit{1, "an Activate rests on a Hello that is out of date: starting over"});
+      return;
+    }
     if (!synced) {
       joining.emplace();
       unbroken = false;
@@ -319,12 +332,25 @@ void Controller::Impl::activate_in_turn() {
     if (expected && !hellos.contains(process.node)) complete = false;
   }
   const auto turn = static_cast<std::int64_t>(mine - order.begin()) + (complete ? 0 : 1);
-  const Instant due = view_since + timers().hello_timeout * turn;
+  Instant due = view_since + timers().hello_timeout * turn;
+  Activate activate = build_activate(self.node, *view, hellos, state, cluster_now());
+  // Hosts that boot one after the other are quorate before the daemons of a majority are there:
+  // what opens now would need an operator's word, and the next Hello may be the one that makes it
+  // need none (R10). When nobody more can come there is nothing to wait for.
+  const bool all_here = std::all_of(
+      view->quorum.names.begin(), view->quorum.names.end(),
+      [&](const auto& node) { return hellos.contains(node.first); });
+  if (!activate.trusted && !all_here) {
+    waiting = "too few hosts with an intact state are here (" + std::to_string(hellos.size()) +
+              " of " + std::to_string(view->quorum.names.size()) +
+              " daemons): it waits for more of them";
+    due += state.config.cluster.startup_wait;
+  }
   if (now < due) {
     wake_at(due);
     return;
   }
-  multicast_once(build_activate(self.node, *view, hellos, state, cluster_now()));
+  multicast_once(std::move(activate));
 }
 
 void Controller::Impl::transfer() {
@@ -333,6 +359,7 @@ void Controller::Impl::transfer() {
   std::string who;
   for (const auto& [id, member] : state.view.members) {
     const bool comes = member.phase == MemberPhase::joining && member.boot != BootId{} &&
+                       state.nodes[id].machine == member.machine &&
                        !state.nodes[id].dead.contains(member.boot);
     if (comes)
       who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";

@@ -46,8 +46,13 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   }
   const VmDeclaration* declaration = vm_declaration(state, vm);
   const bool ours = operation.executor_incarnation == self.incarnation;
-  if (!first || !ours || declaration == nullptr) {
-    // It may have begun earlier: take the grant back and find out (R4, R23).
+  const bool alone = std::all_of(vm.holders.begin(), vm.holders.end(), [&](const auto& holder) {
+    return holder.first == self_host();
+  });
+  if (!first || !ours || !alone || declaration == nullptr) {
+    // It may have begun earlier, or somebody has reported it since the intent: take the grant back
+    // and find out (R4, R5, R23).
+    if (!alone) local.closing.detail = "another host was found to hold it";
     local.look = next_look++;
     effects.push_back(RevokeAndLook{operation.id, id, local.look});
     return;
@@ -279,6 +284,12 @@ void Controller::Impl::on(const DomainsListed& event) {
 // it does not differ any more.
 void Controller::Impl::report() {
   if (!synced_here()) return;
+  if (!news && (!report_due || now < *report_due)) {
+    if (report_due) wake_at(*report_due);
+    return;
+  }
+  news = false;
+  report_due.reset();
   const Member* member = synced_member(state, self.node);
   std::erase_if(seen, [&](const auto& s) { return !state.vms.contains(s.first); });
   bool complete = !listing && !list_needed;
@@ -305,24 +316,37 @@ void Controller::Impl::report() {
       continue;
     }
     multicast_once(Report{id, mine.generation, mine.state, mine.cause, mine.agent});
+    report_due = now + kSendPatience;
   }
   // Reports of this batch stand before it in the group's order.
   const bool first = !member->inventory_done && complete;
-  const bool news = member->inventory_done && state.nodes.at(self.node).facts != facts;
-  if (listed && (first || news)) multicast_once(InventoryDone{facts});
+  const bool other_facts = member->inventory_done && state.nodes.at(self.node).facts != facts;
+  if (!listed || (!first && !other_facts)) return;
+  multicast_once(InventoryDone{facts});
+  report_due = now + kSendPatience;
 }
 
 // ---- planning --------------------------------------------------------------------------------
 
+// Plans follow from the state and the time alone: made anew when the state has changed, or time has
+// come for what an earlier plan held back or sent in vain.
 void Controller::Impl::plan() {
+  static constexpr Duration kLatest{30000};
   if (!is_coordinator() || leaving) return;
-  const ClusterTime at = cluster_now();
-  const VmPlan vms = plan_vms(state, at);
-  for (const Body& intent : vms.intents) multicast_once(intent);
-  const PowerPlan power = plan_power(state, at);
-  for (const OperatePower& intent : power.intents) multicast_once(intent);
-  if (vms.next) wake_at(*vms.next);
-  if (power.next) wake_at(*power.next);
+  if (changed || now >= plan_due) {
+    changed = false;
+    const ClusterTime at = cluster_now();
+    const VmPlan vms = plan_vms(state, at);
+    const PowerPlan power = plan_power(state, at);
+    for (const Body& intent : vms.intents) multicast_once(intent);
+    for (const OperatePower& intent : power.intents) multicast_once(intent);
+    const bool any = !vms.intents.empty() || !power.intents.empty();
+    plan_due = now + (any ? kSendPatience : kLatest);
+    for (const auto& next : {vms.next, power.next}) {
+      if (next) plan_due = std::min(plan_due, now + std::max(*next - at, Duration(1)));
+    }
+  }
+  wake_at(plan_due);
 }
 
 }  // namespace clusterd

@@ -61,6 +61,14 @@ Epoch next_epoch(const Hellos& hellos, NodeId sender, Epoch active) {
   return active.next();
 }
 
+bool reopens(const Hello& late, const Hello& opened_by, Epoch active) {
+  if (!can_win(late) || late.cluster == ClusterId{} || late.cluster != opened_by.cluster) {
+    return false;
+  }
+  return late.position.established > opened_by.position.established ||
+         late.position.epoch >= active;
+}
+
 Activate build_activate(NodeId self, const ViewChanged& view, const Hellos& hellos,
                         const ClusterState& state, ClusterTime ring) {
   const Hello& own = hellos.at(self).hello;

@@ -42,6 +42,12 @@ using Hellos = std::map<NodeId, HeardHello>;
 // what a majority has known.
 [[nodiscard]] Epoch next_epoch(const Hellos& hellos, NodeId sender, Epoch active);
 
+// True if a Hello that comes when the view is active shows that the wrong state opened it: its
+// sender has been in a later established epoch, or in one that the view believes to be the first to
+// use. `opened_by`: what the sender of the opening Activate had said; `active`: the view's epoch.
+// All members judge alike, since all have delivered the same.
+[[nodiscard]] bool reopens(const Hello& late, const Hello& opened_by, Epoch active);
+
 // The Activate that `self` would send. Members whose state equals its own become synced, all
 // others join. Members that said nothing stand in it without boot and incarnation.
 [[nodiscard]] Activate build_activate(NodeId self, const ViewChanged& view, const Hellos& hellos,

@@ -132,12 +132,6 @@ std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& par
                                      member.demand.vm, node.id, detail)) {
       return no;
     }
-    const auto& avoid = member.state->failures.avoid_until;
-    const auto avoided = avoid.find(node.id);
-    if (avoided != avoid.end() && avoided->second > input.now) {
-      return Exclusion{node.id, ExclusionKind::failed_here,
-                       detail == Detail::tell ? "failed here too often lately" : ""};
-    }
   }
   return room_exclusion(node.id, room_for(input, party, node.id, input.capacity.of(node.id)),
                         party.need, detail);
@@ -157,8 +151,18 @@ std::uint64_t broken_wishes(const PlacementInput& input, const Party& party, Nod
   return broken;
 }
 
+// A node where a member failed too often lately comes after all others; but it comes: a VM that
+// fits nowhere else is better tried there than left down.
+bool avoided(const PlacementInput& input, const Party& party, NodeId node) {
+  return std::any_of(party.members.begin(), party.members.end(), [&](const Traveller& member) {
+    const auto& avoid = member.state->failures.avoid_until;
+    const auto until = avoid.find(node);
+    return until != avoid.end() && until->second > input.now;
+  });
+}
+
 // Compared from left to right; smaller is better.
-using Score = std::array<std::uint64_t, 6>;
+using Score = std::array<std::uint64_t, 7>;
 
 Score score(const PlacementInput& input, const Party& party, const PlacementNode& node) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
@@ -171,14 +175,15 @@ Score score(const PlacementInput& input, const Party& party, const PlacementNode
   const std::uint64_t left = room.memory_free() - std::min(room.memory_free(), party.need.memory);
   const std::uint64_t moved = leader.demand.stay_on == node.id ? 0 : 1;
   const std::uint64_t broken = broken_wishes(input, party, node.id);
+  const std::uint64_t last_resort = avoided(input, party, node.id) ? 1 : 0;
   if (leader.demand.cause == Cause::host_lost) {
-    return {moved, backup ? 0U : 1U, rank, broken, kMost - left, 0};
+    return {last_resort, moved, backup ? 0U : 1U, rank, broken, kMost - left, 0};
   }
   // Free memory as a share, in millionths; in MiB, so that the product stays within 64 bits.
   const std::uint64_t whole = std::max<std::uint64_t>(room.memory >> 20, 1);
   const std::uint64_t share = (left >> 20) * 1000000 / whole;
   const bool last = leader.state->last_host && leader.state->last_host->node == node.id;
-  return {moved, rank, backup ? 1U : 0U, broken, last ? 0U : 1U, kMost - share};
+  return {last_resort, moved, rank, backup ? 1U : 0U, broken, last ? 0U : 1U, kMost - share};
 }
 
 std::variant<Chosen, NoCandidate> choose(const PlacementInput& input, const Party& party) {

@@ -134,11 +134,12 @@ std::string fence_wait(const ClusterState& state, NodeId id, ClusterTime now) {
   const NodeState& node = state.nodes.at(id);
   const Loss& loss = *node.loss;
   if (const std::string brake = power_brake(state, id, now); !brake.empty()) return brake;
+  std::string text;
   if (node.power && node.power->kind == PowerOpKind::fence) {
-    return "it is being fenced by " + node_name(state, node.power->executor.node);
+    text = "it is being fenced by " + node_name(state, node.power->executor.node);
+    return loss.last_failure.empty() ? text : text + "; last: " + loss.last_failure;
   }
   if (!needs_proof(state, id)) return "nothing needs its proof of death";
-  std::string text;
   const ClusterTime patience = loss.since + state.config.cluster.startup_wait;
   if (loss.cold_start && loss.attempts == 0 && now < patience) {
     text = "it may still be booting: it is fenced in " +

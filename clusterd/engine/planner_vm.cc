@@ -19,11 +19,16 @@ std::optional<Host> stoppable_on(const ClusterState& state, const VmState& vm) {
   return std::nullopt;
 }
 
-std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const VmState& vm) {
+std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const VmState& vm,
+                                ClusterTime now, std::optional<ClusterTime>& next) {
   const bool restart = vm.restart_ordered && desired(vm) == DesiredState::running;
   if (desired(vm) != DesiredState::stopped && !restart) return std::nullopt;
   const auto host = stoppable_on(state, vm);
   if (!host) return std::nullopt;
+  if (vm.next_stop > now) {
+    sooner(next, vm.next_stop);
+    return std::nullopt;
+  }
   return StopVm{id, vm.generation, *host, restart ? Cause::restart_order : Cause::desired};
 }
 
@@ -35,20 +40,29 @@ bool counts(const Member& member) {
   return member.phase == MemberPhase::synced && !member.inventory_done;
 }
 
+// It is being given the state, and will count its VMs next.
+bool comes(const ClusterState& state, NodeId id, const Member& member) {
+  return member.phase == MemberPhase::joining && member.boot != BootId{} &&
+         !is_dead(state, {id, member.boot});
+}
+
 // The VM's last host has booted again: the VM returns there, not to the backup node. After a power
 // cut of everything, all VMs would else pile up on that.
 std::optional<NodeId> returned_home(const ClusterState& state, const VmState& vm) {
   if (vm.next_cause != Cause::host_lost || !vm.last_host) return std::nullopt;
-  const Member* member = synced_member(state, vm.last_host->node);
+  const NodeId home = vm.last_host->node;
+  const Member* member = member_of(state, home);
   if (member == nullptr || member->boot == vm.last_host->boot) return std::nullopt;
-  return vm.last_host->node;
+  const bool there = member->phase == MemberPhase::synced || comes(state, home, *member);
+  return there ? std::optional(home) : std::nullopt;
 }
 
 // The node that is worth waiting for; nullopt: none.
 std::optional<NodeId> counting_node(const ClusterState& state, const StartDemand& wanted) {
   for (const auto& [id, member] : state.view.members) {
-    const bool matters = wanted.cause == Cause::desired || wanted.stay_on == id;
-    if (matters && counts(member)) return id;
+    const bool home = wanted.stay_on == id;
+    if (home && comes(state, id, member)) return id;
+    if ((home || wanted.cause == Cause::desired) && counts(member)) return id;
   }
   return std::nullopt;
 }
@@ -96,10 +110,11 @@ VmPlan plan_vms(const ClusterState& state, ClusterTime now) {
   std::vector<StartDemand> demands;
   for (const auto& [id, vm] : state.vms) {
     if (vm.operation) continue;
-    if (const auto stop = plan_stop(state, id, vm); stop && free) plan.intents.push_back(*stop);
+    const auto stop = plan_stop(state, id, vm, now, plan.next);
+    if (stop && free) plan.intents.push_back(*stop);
     if (const auto wanted = demand(state, id, vm, now, plan.next)) demands.push_back(*wanted);
   }
-  plan.placements = plan_starts(state, demands, now);
+  if (!demands.empty()) plan.placements = plan_starts(state, demands, now);
   for (const auto& [id, node] : state.nodes) {
     if (node.settle_until > now) sooner(plan.next, node.settle_until);
   }

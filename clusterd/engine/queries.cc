@@ -86,6 +86,23 @@ bool is_active(DomainState state) {
   return false;
 }
 
+std::string pause_reason(DomainState state) {
+  switch (state) {
+    case DomainState::paused:
+      return "somebody paused it";
+    case DomainState::paused_io_error:
+      return "an I/O error of its disk paused it";
+    case DomainState::crashed:
+      return "its guest has panicked";
+    case DomainState::absent:
+    case DomainState::paused_incoming:
+    case DomainState::running:
+    case DomainState::shutting_down:
+      return {};
+  }
+  return {};
+}
+
 std::optional<Host> active_on(const VmState& vm) {
   for (const auto& [host, sighting] : vm.holders) {
     if (is_active(sighting.state)) return host;

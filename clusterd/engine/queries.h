@@ -35,6 +35,8 @@ namespace clusterd {
 // A host that reported it active (running or paused, but not an incoming migration).
 [[nodiscard]] std::optional<Host> active_on(const VmState& vm);
 [[nodiscard]] bool is_active(DomainState state);
+// Why a VM in this state stands still, for people; empty: it does not.
+[[nodiscard]] std::string pause_reason(DomainState state);
 
 // The lowest synced member: it plans (protocol section 3). nullopt without an active view.
 [[nodiscard]] std::optional<NodeId> coordinator(const ClusterState& state);

@@ -40,6 +40,11 @@ Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
       return {"condemned", "it was proven dead and is alive: it must boot again"};
     }
     if (member->boot == BootId{}) return {"joining", "its daemon has said nothing yet"};
+    if (node.machine != member->machine) {
+      return {"condemned",
+              "it is another machine now, and the old one is not proven dead: when that is off, "
+              "`clusterctl node confirm-dead NODE`"};
+    }
     if (member->phase == MemberPhase::joining) return {"joining", "it receives the state"};
     if (member->phase == MemberPhase::demoted) {
       return {"unmanaged", "its daemon does not acknowledge; its VMs run on unwatched"};
@@ -155,13 +160,11 @@ Word active_word(const ClusterState& state, const VmState& vm, const Host& host)
     case DomainState::running:
       return {"running", alive ? "" : "the daemon there is gone: this is the last that is known"};
     case DomainState::paused:
-      return {"paused", "somebody paused it"};
     case DomainState::paused_io_error:
-      return {"paused", "an I/O error of its disk paused it"};
+    case DomainState::crashed:
+      return {"paused", pause_reason(vm.holders.at(host).state)};
     case DomainState::shutting_down:
       return {"stopping", "its guest is shutting down"};
-    case DomainState::crashed:
-      return {"paused", "its guest has panicked"};
     case DomainState::absent:
     case DomainState::paused_incoming:
       return {"migrating", ""};
@@ -187,6 +190,9 @@ Word vm_word(const ClusterState& state, const VmId& id, const VmState& vm, const
       }
     }
     return {"unknown", reason};
+  }
+  if (const auto host = active_on(vm); host && vm.stops_failed > 0) {
+    return {"stuck", "on " + node_name(state, host->node) + ": " + vm.failures.reason};
   }
   if (vm.operation) return operation_word(state, *vm.operation, now);
   if (const auto host = active_on(vm)) return active_word(state, vm, *host);
@@ -262,7 +268,8 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
     }
   }
   for (const VmReport& vm : report.vms) {
-    if (vm.state == "stuck" || vm.state == "failed") {
+    // Paused: by an I/O error, by its guest's panic, or by somebody who forgot it.
+    if (vm.state == "stuck" || vm.state == "failed" || vm.state == "paused") {
       shout("VM " + vm.name + " is " + vm.state + ": " + vm.reason);
     }
   }

@@ -283,12 +283,14 @@ struct VmState {
   std::optional<Host> last_host;  // where it ran last
   std::uint64_t failover = 0;     // record to note its recovery in; 0: none
   FailureRecord failures;
+  std::uint32_t stops_failed = 0;  // in a row: its host could not stop it
+  ClusterTime next_stop;           // not before this
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.name, s.generation, s.holders, s.awaiting, s.operation, s.ordered, s.declared,
       s.restart_ordered, s.guest_off, s.tombstone, s.size, s.next_cause, s.eligible_since,
-      s.last_host, s.failover, s.failures);
+      s.last_host, s.failover, s.failures, s.stops_failed, s.next_stop);
   }
   friend bool operator==(const VmState&, const VmState&) = default;
 };

@@ -24,6 +24,9 @@ class Store {
   // Reads everything. A torn last record is cut off (it was never acknowledged); any other damage
   // of an initialised store makes it amnesiac (R11). An error: the folder cannot be used at all.
   [[nodiscard]] virtual Result<StoredState> load() = 0;
+  // Writes that many bytes beside the state, durably, and takes them away again; an error says why
+  // this folder cannot take them. Asked before the daemon joins the group, never afterwards.
+  [[nodiscard]] virtual Status try_write(std::size_t bytes) = 0;
   // Not durable before a sync. An error is final: the store must not be used further.
   [[nodiscard]] virtual Status append(std::string_view record) = 0;
   // Makes what was appended durable without blocking; answers StoreSynced{upto}.

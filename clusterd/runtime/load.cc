@@ -1,5 +1,6 @@
 #include "clusterd/runtime/load.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -9,6 +10,8 @@
 
 namespace clusterd {
 namespace {
+
+constexpr std::size_t kLeastRoom = 1 << 20;  // bytes
 
 // Empty: replayed. Otherwise what is damaged.
 std::string replay(const StoredState& stored, ClusterState& state) {
@@ -36,6 +39,11 @@ Result<Loaded> load(Store& store, const Hypervisor& hypervisor, ClusterTime wall
   auto answer = store.load();
   if (!answer) return answer.error().in("loading the state");
   const StoredState stored = std::move(answer).value();
+  // A daemon that cannot write would join, fail at its first entry and come again, for ever.
+  const std::size_t room = std::max(kLeastRoom, stored.snapshot.size() * 2);
+  if (const Status written = store.try_write(room); !written) {
+    return written.error().in("the state could not be written");
+  }
   Loaded loaded;
   loaded.start.condition = stored.condition;
   loaded.start.ha_domains = !hypervisor.protected_vms().empty();

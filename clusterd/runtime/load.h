@@ -19,7 +19,7 @@ struct Loaded {
   std::string problem;      // why the node is amnesiac; empty otherwise
 };
 
-// An error: the store cannot be used at all. `wall`: wall time now (R15).
+// An error: the store cannot be used at all, or not be written. `wall`: wall time now (R15).
 [[nodiscard]] Result<Loaded> load(Store& store, const Hypervisor& hypervisor, ClusterTime wall);
 
 }  // namespace clusterd

@@ -117,6 +117,14 @@ class Oracle {
     }
   }
 
+  // Taken only when no other node fits.
+  bool last_resort(const std::set<VmId>& vms, NodeId node) const {
+    return std::any_of(vms.begin(), vms.end(), [&](const VmId& vm) {
+      const auto& failures = state_.vms.at(vm).failures.avoid_until;
+      return failures.count(node) != 0 && failures.at(node) > state_.time;
+    });
+  }
+
   void put(const VmId& vm, NodeId node) {
     may_be_[vm].insert(node);
     stays_[vm] = {node};
@@ -187,8 +195,6 @@ class Oracle {
     if (!std::includes(provides.begin(), provides.end(), needs.begin(), needs.end())) return false;
     if (!own.allow.empty() && own.allow.count(name) == 0) return false;
     if (own.avoid.count(name) != 0) return false;
-    const auto& failures = state_.vms.at(vm).failures.avoid_until;
-    if (failures.count(id) != 0 && failures.at(id) > state_.time) return false;
     for (const auto& [other, where] : after) {
       const bool apart = names(own.away_from, other) || names(rules(other).away_from, vm);
       if (apart && where.count(id) != 0) return false;
@@ -234,6 +240,10 @@ void check_plan(const ClusterState& state, const std::vector<Placement>& plan) {
     const auto node = answers.at(placement.vm);
     if (node) {
       REQUIRE(oracle.fits(moving, *node));
+      for (const auto& [id, ignored] : state.nodes) {
+        if (!oracle.last_resort(moving, *node)) break;
+        REQUIRE((oracle.last_resort(moving, id) || !oracle.fits(moving, id)));
+      }
       for (const VmId& vm : moving) oracle.put(vm, *node);
     } else {
       for (const auto& [id, ignored] : state.nodes) REQUIRE_FALSE(oracle.fits(moving, id));

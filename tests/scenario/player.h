@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ class Player {
 
   void add_declaring();
   void add_faults();
+  void add_network();
+  void add_devices();
+  void add_libvirt();
   void add_world();
   void add_operator();
   void add_time();
@@ -43,7 +47,15 @@ class Player {
   void tell_timeline(std::string& text);
 
   void declare(Declarations& all, const Words& words) const;
+  void make_cluster();
+  void begin_timeline();
   void found();
+  void mark();
+  void when(const Words& words);
+  void ordered(const std::string& bytes);  // a message has its place; only its sender delivered it
+  void operate_device(sim::SimDevice& device, const Words& words);
+  void apply(const Words& words);
+  void lie(const Words& words);
   void ask(const Words& words);
   void partition(const Words& words);
   void expect(const Words& words);
@@ -55,6 +67,8 @@ class Player {
   [[nodiscard]] std::string check_node(const Words& condition) const;
   [[nodiscard]] std::string check_count(const Words& condition) const;
   [[nodiscard]] StatusReport status() const;
+  // The newest established state, without one the best that any daemon has; none: nullptr.
+  [[nodiscard]] const ClusterState* newest() const;
 
   sim::SimCluster& cluster() const;
   sim::SimNode& node(const std::string& name) const;
@@ -66,6 +80,12 @@ class Player {
   sim::SimTime zero_{0};    // the timeline's beginning
   std::size_t told_ = 0;    // lines of the trace that stand in the file already
   sim::Activity marked_;    // counts since here
+  std::uint64_t marked_event_ = 0;  // of the history; told since here
+  struct Awaited {
+    std::size_t kind = 0;
+    std::string then;
+  };
+  std::optional<Awaited> awaited_;
   ControlReply answer_;     // to the last `ask`
 };
 

@@ -12,8 +12,13 @@ namespace {
 // A daemon that reads its socket may still act on what it was told this long ago.
 constexpr SimTime kReading{std::chrono::milliseconds(50)};
 // The whole state is hashed only now and then: it is most of the cost of a run.
-constexpr std::uint64_t kDigestEvery = 16;
+constexpr std::uint64_t kDigestEvery = 64;
 constexpr std::size_t kRemembered = 20000;
+// Hosts whose daemons have been in one group for so long know of each other, whatever is slow.
+constexpr SimTime kAcquainted{std::chrono::seconds(10)};
+// Links that flap make a host lost anew each time; the back-off keeps everything else far below.
+constexpr std::size_t kFencesPerMinute = 30;
+using std::chrono::seconds;
 
 }  // namespace
 
@@ -77,6 +82,35 @@ void Checkers::on_start(const SimHost& host, const DispatchStart& order) {
   check_may_act(host, "starts " + name_of(order.vm));
   check_alone(host, order.vm, "is started");
   check_once(host, order.op, "starts " + name_of(order.vm));
+  check_constraints(host, order.vm);
+}
+
+// What somebody started by hand is nobody's decision.
+void Checkers::check_constraints(const SimHost& host, VmId vm) {
+  std::set<VmId> there;
+  for (const auto& [id, domain] : host.domains) {
+    if (domain.started_by != OpId{}) there.insert(id);
+  }
+  for (const auto& [id, op] : host.starting) {
+    const auto grant = host.grants.find(id);
+    if (grant != host.grants.end() && grant->second == op) there.insert(id);
+  }
+  there.erase(vm);
+  const std::string who = name_of(vm) + " is started on " + name_of(host.id);
+  const auto size_of = [this](VmId id) {
+    const auto size = rules_.memory.find(id);
+    return size == rules_.memory.end() ? 0 : size->second;
+  };
+  std::uint64_t needed = size_of(vm);
+  for (const VmId id : there) needed += size_of(id);
+  if (rules_.host_memory != 0 && needed > rules_.host_memory) {
+    fail("S4", who + " beside " + std::to_string(there.size()) + " VMs: not enough memory");
+  }
+  const auto enemies = rules_.away_from.find(vm);
+  if (enemies == rules_.away_from.end()) return;
+  for (const VmId enemy : enemies->second) {
+    if (there.count(enemy) != 0) fail("S4", who + " beside " + name_of(enemy));
+  }
 }
 
 void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
@@ -91,15 +125,44 @@ void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
   check_may_act(host, "acts on the power of " + name_of(order.target));
   check_once(host, order.op, "acts on the power of " + name_of(order.target));
   if (order.target == host.id) fail("S6", name_of(host.id) + " switches itself");
+  if (order.kind == PowerOpKind::fence) check_fence(host, order.target);
 }
 
-void Checkers::on_applied(NodeId node, const ClusterState& state) {
+void Checkers::check_fence(const SimHost& host, NodeId target) {
+  const std::string who = name_of(host.id) + " fences " + name_of(target);
+  const Standing victim = standing_(target);
+  if (victim.known && victim.responsive && together_(host.id, target) > kAcquainted) {
+    fail("S6", who + ", although their daemons hear each other");
+  }
+  auto& times = fenced_[target];
+  times.push_back(env_.queue.now());
+  while (times.front() + seconds(60) < env_.queue.now()) times.pop_front();
+  if (times.size() > kFencesPerMinute) {
+    fail("S6", who + ": " + std::to_string(times.size()) + " times within a minute");
+  }
+}
+
+void Checkers::check_epoch(NodeId node, std::uint32_t process, const ClusterState& state) {
+  const Epoch epoch = state.position.epoch;
+  auto& [run, last] = epoch_of_[node];
+  if (run == process && epoch < last) {
+    fail("S7", name_of(node) + " goes back from epoch " + std::to_string(last.value) + " to " +
+                   std::to_string(epoch.value));
+  }
+  if (run == process && epoch == last) return;
+  run = process;
+  last = epoch;
+}
+
+void Checkers::on_applied(NodeId node, std::uint32_t process, const ClusterState& state) {
+  check_epoch(node, process, state);
   const Position& at = state.position;
   const std::string where = name_of(node) + " at " + std::to_string(at.epoch.value) + "." +
                             std::to_string(at.index.value);
-  Hasher members;
-  write(members, state.view.members);
-  const auto key = std::tuple(at.epoch, at.index, members.digest());
+  // Two sides of a partition may count alike; the runs of their daemons tell them apart.
+  std::uint64_t runs = 0;
+  for (const auto& [id, member] : state.view.members) runs += id.value + member.incarnation.value;
+  const auto key = std::tuple(at.epoch, at.index, runs);
   const auto [known, fresh] = chain_at_.emplace(key, at.chain);
   if (!fresh && known->second != at.chain) {
     fail("S5", where + " has applied other entries than another member of the same view");

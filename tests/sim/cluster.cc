@@ -13,14 +13,16 @@ SimCluster::SimCluster(SimOptions options)
     : options_(std::move(options)),
       env_(options_.seed),
       network_(env_, options_.network),
-      checkers_(std::make_unique<Checkers>(env_, [this](NodeId id) { return standing(id); })),
+      checkers_(std::make_unique<Checkers>(
+          env_, [this](NodeId id) { return standing(id); },
+          [this](NodeId a, NodeId b) { return network_.together_for(a, b); })),
       devices_(env_, [this](NodeId id, bool on) { power(id, on); }) {
   env_.trace.keep(options_.trace_lines);
   env_.trace.echo(options_.echo);
   env_.world.observe(*checkers_);
   SimNode::Hooks hooks;
   hooks.applied = [this](SimNode& node) {
-    checkers_->on_applied(node.id(), node.state());
+    checkers_->on_applied(node.id(), node.process(), node.state());
     if (options_.trace_lines > 0) tell_history(node.state());
   };
   hooks.exited = [this](SimNode&, int, const std::string&) { checkers_->count_exit(); };
@@ -29,12 +31,17 @@ SimCluster::SimCluster(SimOptions options)
       return "client  " + std::to_string(client.value) + " is answered " +
              std::to_string(static_cast<int>(reply.code)) + " " + reply.message;
     });
-    if (!reply.more) replies_[client] = reply;
+    if (reply.more) return;
+    replies_[client] = reply;
+    asked_.erase(client);
   };
   for (std::uint32_t number = 1; number <= options_.nodes; ++number) {
     SimHost& host = env_.world.add(NodeId(number), MachineId{env_.uuid()});
     network_.add(host);
     devices_.add("bmc-" + name_of(host.id), host.id);
+    for (const std::string& outlet : outlets_of(name_of(host.id))) {
+      devices_.add(outlet, host.id, true);
+    }
     nodes_[host.id] =
         std::make_unique<SimNode>(env_, host, network_, devices_, *checkers_, options_.node, hooks);
   }
@@ -47,6 +54,7 @@ Standing SimCluster::standing(NodeId id) const {
   Standing standing;
   standing.known = node.running();
   if (!standing.known) return standing;
+  standing.responsive = node.responsive();
   standing.local = node.local();
   const auto told = network_.told(id);
   standing.told_quorate = told.quorate;
@@ -54,18 +62,23 @@ Standing SimCluster::standing(NodeId id) const {
   return standing;
 }
 
-// What the cluster says of itself, once, as the first member knows it; told again where histories
-// part.
+// What the cluster says of itself, once, as the first member knows it; where histories part, what
+// each of them says.
 void SimCluster::tell_history(const ClusterState& state) {
+  const auto told = [this](const auto& entry) {
+    return history_.contains({entry.first, entry.second.text});
+  };
   auto event = state.history.end();
-  while (event != state.history.begin() &&
-         history_[std::prev(event)->first] != std::prev(event)->second.text) {
-    --event;
-  }
+  while (event != state.history.begin() && !told(*std::prev(event))) --event;
   for (; event != state.history.end(); ++event) {
-    history_[event->first] = event->second.text;
+    history_.emplace(event->first, event->second.text);
     env_.trace.say([&] { return "history " + event->second.text; });
   }
+}
+
+std::vector<std::string> SimCluster::outlets_of(const std::string& node) const {
+  if (!options_.outlets) return {};
+  return {"pdu-a-" + node, "pdu-b-" + node};
 }
 
 void SimCluster::power(NodeId id, bool on) {
@@ -96,22 +109,46 @@ Declarations SimCluster::declarations() const {
     all.fence_devices["bmc-" + name].agent = "fence_sim";
     all.nodes[name].role = number > workers ? NodeRole::backup : NodeRole::worker;
     all.nodes[name].fencing = {{"bmc-" + name}};
+    const std::vector<std::string> outlets = outlets_of(name);
+    for (const std::string& outlet : outlets) all.fence_devices[outlet].agent = "fence_sim";
+    if (!outlets.empty()) all.nodes[name].fencing.push_back(outlets);
   }
   for (std::uint32_t number = 1; number <= options_.vms; ++number) {
-    const std::string name = name_of(vm_id(number));
-    const std::string xml = "<domain><name>" + name + "</name></domain>";
-    VmDeclaration& vm = all.vms[name];
-    vm.domain.uuid = vm_id(number);
-    vm.domain.xml = digest_of(xml);
-    vm.domain.size = options_.vm_size;
-    vm.policy.shutdown_timeout = Duration(3000);
+    auto [vm, xml] = new_vm(number);
     PlacementRules placement;
     placement.prefer.nodes = {name_of(NodeId((number - 1) % workers + 1))};
     vm.policy.placement = placement;
+    all.vms[name_of(vm_id(number))] = vm;
     all.domain_xml[vm.domain.xml] = xml;
   }
   if (options_.adjust) options_.adjust(all);
   return all;
+}
+
+// Said once, before anything is declared; operators of the simulator change none of this.
+void SimCluster::set_hard_rules() {
+  HardRules rules;
+  const Declarations all = declarations();
+  rules.host_memory = options_.node.size.total.memory;
+  for (const auto& [name, vm] : all.vms) {
+    rules.memory[vm.domain.uuid] = vm.domain.size.memory;
+    if (!vm.policy.placement) continue;
+    for (const std::string& enemy : vm.policy.placement->away_from) {
+      rules.away_from[vm.domain.uuid].insert(all.vms.at(enemy).domain.uuid);
+      rules.away_from[all.vms.at(enemy).domain.uuid].insert(vm.domain.uuid);
+    }
+  }
+  checkers_->set_rules(std::move(rules));
+}
+
+std::pair<VmDeclaration, std::string> SimCluster::new_vm(std::uint32_t number) const {
+  const std::string xml = "<domain><name>" + name_of(vm_id(number)) + "</name></domain>";
+  VmDeclaration vm;
+  vm.domain.uuid = vm_id(number);
+  vm.domain.xml = digest_of(xml);
+  vm.domain.size = options_.vm_size;
+  vm.policy.shutdown_timeout = Duration(3000);
+  return {vm, xml};
 }
 
 void SimCluster::power_on_all() {
@@ -136,6 +173,7 @@ std::string SimCluster::found() {
   ApplyConfiguration apply;
   apply.base = node(1).state().config.version;
   apply.upsert = declarations();
+  set_hard_rules();
   const ControlReply applied = ask(NodeId(1), apply);
   if (applied.code != ReplyCode::done) return "apply: " + applied.message;
   if (!settle(seconds(180))) return "not settled: " + unsettled();
@@ -144,6 +182,7 @@ std::string SimCluster::found() {
 
 ClientId SimCluster::send(NodeId id, ControlRequest what) {
   const ClientId client(next_client_++);
+  asked_[client] = {id, node(id).process()};
   node(id).request(client, std::move(what));
   return client;
 }
@@ -158,6 +197,16 @@ ControlReply SimCluster::ask(NodeId id, ControlRequest what, SimTime limit) {
   run_until([&] { return reply_to(client) != nullptr; }, limit);
   if (const ControlReply* reply = reply_to(client)) return *reply;
   return ControlReply{ReplyCode::unknown, "no answer in time", "", false};
+}
+
+std::string SimCluster::unanswered() const {
+  std::string names;
+  for (const auto& [client, asked] : asked_) {
+    // Who was connected to a daemon that is gone knows that he has no answer.
+    if (nodes_.at(asked.first)->process() != asked.second || asked.second == 0) continue;
+    names += (names.empty() ? "client " : ", ") + std::to_string(client.value);
+  }
+  return names;
 }
 
 // ---- time ----------------------------------------------------------------------------------
@@ -201,6 +250,12 @@ void SimCluster::pull_cord(std::uint32_t number) {
 
 void SimCluster::plug_cord(std::uint32_t number) {
   device(number).answers = true;
+  devices_.plug_in(NodeId(number));
+}
+
+void SimCluster::power_back(std::uint32_t number) {
+  plug_cord(number);
+  node(number).power_on();
 }
 
 void SimCluster::partition(const std::vector<std::vector<std::uint32_t>>& sides) {
@@ -287,7 +342,9 @@ std::string SimCluster::unsettled() const {
         vm.ordered.value_or(vm.declared) == DesiredState::running && !vm.guest_off && !vm.tombstone;
     const std::size_t copies = env_.world.active_on(id).size();
     if (wanted && copies == 0) return name_of(id) + " does not run: " + vm.failures.reason;
-    const bool unwanted = vm.ordered.value_or(vm.declared) == DesiredState::stopped || vm.tombstone;
+    // One that was deleted is nobody's any more: it may run on.
+    const bool unwanted =
+        !vm.tombstone && vm.ordered.value_or(vm.declared) == DesiredState::stopped;
     if (unwanted && copies != 0) return name_of(id) + " runs";
     if (copies != vm.holders.size()) return name_of(id) + " is not where the state says";
   }

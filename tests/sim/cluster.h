@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct SimOptions {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 4;
   std::uint32_t backups = 1;  // the last ones
+  // Behind the BMC a second level of fencing: two outlets, and the host has current from either.
+  bool outlets = false;
   std::uint32_t vms = 9;      // spread over the workers by preference
   Resources vm_size{4ULL << 30, 2};
   SimNodeOptions node;
@@ -42,7 +45,11 @@ class SimCluster {
   // The same without waiting.
   ClientId send(NodeId node, ControlRequest what);
   [[nodiscard]] const ControlReply* reply_to(ClientId client) const;
+  // Empty, or who still waits for a final reply of a daemon that lives (L2).
+  [[nodiscard]] std::string unanswered() const;
   [[nodiscard]] Declarations declarations() const;
+  // A VM with this number, without wishes, and its domain's XML.
+  [[nodiscard]] std::pair<VmDeclaration, std::string> new_vm(std::uint32_t number) const;
 
   // ---- time ----
   // Each stops at the first violation.
@@ -56,9 +63,12 @@ class SimCluster {
   SimNode& node(NodeId id) { return *nodes_.at(id); }
   SimNetwork& network() { return network_; }
   SimDevice& device(std::uint32_t number);  // the BMC of node `number`
+  SimDevices& devices() { return devices_; }
   void power_cut(std::uint32_t number) { node(number).power_off(); }
   void pull_cord(std::uint32_t number);     // the BMC dies with its host
   void plug_cord(std::uint32_t number);     // ... and answers again; the host stays off
+  // Somebody plugs it in and switches it on.
+  void power_back(std::uint32_t number);
   // {{1, 2}, {3, 4}}: who hears whom; who is not mentioned is alone with the others like it.
   void partition(const std::vector<std::vector<std::uint32_t>>& sides);
   void heal() { network_.heal(); }
@@ -91,7 +101,9 @@ class SimCluster {
 
  private:
   [[nodiscard]] Standing standing(NodeId node) const;
+  void set_hard_rules();
   void tell_history(const ClusterState& state);
+  [[nodiscard]] std::vector<std::string> outlets_of(const std::string& node) const;
   void power(NodeId node, bool on);
   void power_on_all();
 
@@ -102,8 +114,9 @@ class SimCluster {
   SimDevices devices_;
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
   std::map<ClientId, ControlReply> replies_;  // final ones
+  std::map<ClientId, std::pair<NodeId, std::uint32_t>> asked_;  // whom, and which run of it
   std::uint64_t next_client_ = 1;
-  std::map<std::uint64_t, std::string> history_;  // told in the trace
+  std::set<std::pair<std::uint64_t, std::string>> history_;  // told in the trace
 };
 
 }  // namespace clusterd::sim

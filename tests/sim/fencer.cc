@@ -8,23 +8,68 @@ namespace clusterd::sim {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+std::vector<std::string> SimDevices::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, device] : devices_) names.push_back(name);
+  return names;
+}
+
+void SimDevices::repair() {
+  for (auto& [name, device] : devices_) {
+    device.answers = true;
+    device.acts_late = device.refuses = device.ignores = device.says_off = false;
+    device.on = true;
+  }
+}
+
+void SimDevices::plug_in(NodeId target) {
+  for (auto& [name, device] : devices_) {
+    if (device.target == target) device.on = true;
+  }
+}
+
+// A host without outlets of ours has current always.
+bool SimDevices::has_current(NodeId target) const {
+  bool any = false;
+  for (const auto& [name, device] : devices_) {
+    if (device.target != target || !device.outlet) continue;
+    if (device.on) return true;
+    any = true;
+  }
+  return !any;
+}
+
+void SimDevices::turn(SimDevice& device, bool on) {
+  if (!device.outlet) {
+    power_(device.target, on);
+    return;
+  }
+  const bool before = has_current(device.target);
+  device.on = on;
+  // A host that gets current again starts, as servers are set to.
+  if (has_current(device.target) != before) power_(device.target, !before);
+}
+
 bool SimDevices::operate(const std::string& name, bool on) {
   SimDevice& device = devices_.at(name);
-  if (!device.answers) {
+  if (!answers(device)) {
     if (device.acts_late) {
-      env_.queue.after(env_.between(seconds(1), seconds(30)),
-                       [this, target = device.target, on] { power_(target, on); });
+      env_.queue.after(env_.between(seconds(1), seconds(30)), [this, &device, on] {
+        if (device.outlet || has_current(device.target)) turn(device, on);
+      });
     }
     return false;
   }
-  power_(device.target, on);
+  if (device.refuses) return false;
+  if (!device.ignores) turn(device, on);
   return true;
 }
 
 Power SimDevices::read(const std::string& name) const {
   const SimDevice& device = devices_.at(name);
-  if (!device.answers) return Power::unknown;
+  if (!answers(device)) return Power::unknown;
   if (device.says_off) return Power::off;
+  if (device.outlet) return device.on ? Power::on : Power::off;
   return env_.world.hosts().at(device.target).powered ? Power::on : Power::off;
 }
 
@@ -79,8 +124,10 @@ void SimFencer::call(const RunPtr& run, const NamedDevice& device) {
   if (known && !model.answers) delay = SimTime(device.device.timeout);
   env_.on_host(host_, delay, [this, run, device, known, dies] {
     if (run->over) return;
-    if (!known || dies) {
-      run->problem = device.name + (known ? ": the agent ended without an answer" : ": unknown");
+    std::string problem = known ? devices_.device(device.name).agent_problem : "unknown";
+    if (problem.empty() && dies) problem = "the agent ended without an answer";
+    if (!problem.empty()) {
+      run->problem = device.name + ": " + problem;
       level_failed(run);
     } else {
       acted(run, device);

@@ -1,13 +1,15 @@
 // SimFencer: fence agents on one host, and the power devices they talk to.
 //
-// A device really switches its host. A call may be slow, stay unanswered (the agent ends in
-// `unknown`, and what it asked for may happen late), or find the device dead with its host.
+// A device really switches its host. A call may be slow, be refused, stay unanswered (the agent
+// ends in `unknown`, and what it asked for may happen late), or find the device dead with its
+// host: a BMC has no current when all outlets of its host are off.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "clusterd/ports/fencer.h"
 #include "clusterd/ports/sink.h"
@@ -17,10 +19,15 @@
 namespace clusterd::sim {
 
 struct SimDevice {
-  NodeId target;
+  NodeId target;              // whom it is wired to
+  bool outlet = false;        // of a power distribution unit; otherwise a BMC
+  bool on = true;             // of an outlet
   bool answers = true;        // on the network, and alive
   bool acts_late = false;     // while it does not answer: what was asked happens afterwards
+  bool refuses = false;       // answers: failed
+  bool ignores = false;       // answers: done; does nothing
   bool says_off = false;      // it lies
+  std::string agent_problem;  // not empty: the agent cannot ask the device at all
   SimTime latency{std::chrono::milliseconds(150)};
 };
 
@@ -31,18 +38,31 @@ class SimDevices {
 
   SimDevices(SimEnv& env, Switch power) : env_(env), power_(std::move(power)) {}
 
-  SimDevice& add(const std::string& name, NodeId target) {
+  SimDevice& add(const std::string& name, NodeId target, bool outlet = false) {
     SimDevice& device = devices_[name];
     device.target = target;
+    device.outlet = outlet;
     return device;
   }
+  [[nodiscard]] std::vector<std::string> names() const;
+  // Everything answers again and has current; switches nothing on.
+  void repair();
+  // The outlets of this host have current.
+  void plug_in(NodeId target);
   [[nodiscard]] SimDevice& device(const std::string& name) { return devices_.at(name); }
   [[nodiscard]] bool knows(const std::string& name) const { return devices_.count(name) != 0; }
   // Asks for off or on; false: no answer, but it may happen all the same, later.
   [[nodiscard]] bool operate(const std::string& name, bool on);
   [[nodiscard]] Power read(const std::string& name) const;
+  // By a hand at the outlet, or by what was asked.
+  void turn(SimDevice& device, bool on);
 
  private:
+  [[nodiscard]] bool has_current(NodeId target) const;
+  [[nodiscard]] bool answers(const SimDevice& device) const {
+    return device.answers && (device.outlet || has_current(device.target));
+  }
+
   SimEnv& env_;
   Switch power_;
   std::map<std::string, SimDevice> devices_;

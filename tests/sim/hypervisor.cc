@@ -13,6 +13,7 @@ void SimHypervisor::connect(Post post) {
   post_ = std::move(post);
   ++session_;
   answered_.clear();
+  host_.grants.clear();
   if (!available_) return;
   post_later(env_.between(milliseconds(5), milliseconds(50)), HypervisorConnection{true, ""});
 }
@@ -89,7 +90,12 @@ void SimHypervisor::pass_hook(const DispatchStart& order, const Plan& plan,
   if (starts) appear(order.vm, order.op);
   env_.on_host(host_, plan.after_hook, [this, order, starts, session] {
     if (session != session_ || !answered_.insert(order.op).second) return;
+    if (!available_) {
+      end(order, Outcome::unknown, DomainState::absent, "the connection to libvirt was lost");
+      return;
+    }
     if (starts) {
+      if (host_.grants[order.vm] == order.op) host_.grants.erase(order.vm);
       end(order, Outcome::done, observe(order.vm).state, "");
       return;
     }
@@ -124,9 +130,17 @@ void SimHypervisor::appear(VmId vm, OpId op) {
   });
 }
 
-bool SimHypervisor::start_by_hand(VmId vm) {
+void SimHypervisor::set_domain_state(VmId vm, DomainState state) {
+  const auto domain = host_.domains.find(vm);
+  if (domain == host_.domains.end()) return;
+  domain->second.state = state;
+  changed(vm, StopCause::none);
+}
+
+bool SimHypervisor::start_by_hand(VmId vm, Hook hook) {
   if (!host_.powered || host_.active(vm)) return false;
-  if (host_.guarded.count(vm) != 0 && host_.grants.count(vm) == 0) return false;
+  const bool guarded = host_.guarded.count(vm) != 0 && host_.grants.count(vm) == 0;
+  if (hook == Hook::asked && guarded) return false;
   appear(vm, OpId{});
   return true;
 }
@@ -203,7 +217,7 @@ void SimHypervisor::answer_look(VmId vm, std::uint64_t look) {
   env_.on_host(host_, env_.between(milliseconds(0), milliseconds(5)),
                [this, vm, look, session = session_] {
                  if (session != session_) return;
-                 post_later(env_.between(milliseconds(0), milliseconds(20)),
+                 post_later(look_delay_ + env_.between(milliseconds(0), milliseconds(20)),
                             LookedUp{vm, look, observe(vm)});
                });
 }

@@ -55,12 +55,18 @@ class SimHypervisor final : public Hypervisor {
   void crash(VmId vm) { vanish(vm, StopCause::failed); }
   void guest_shuts_down(VmId vm) { vanish(vm, StopCause::guest_shutdown); }
   void destroyed_by_hand(VmId vm) { vanish(vm, StopCause::destroyed); }
-  // `virsh start`: false if the hook refuses.
-  bool start_by_hand(VmId vm);
+  // What QEMU does with a guest whose disk does not answer, whose kernel panics, or that somebody
+  // suspends or resumes. No effect on a VM that is not here.
+  void set_domain_state(VmId vm, DomainState state);
+  // `virsh start`: false if the hook refuses. Past it: somebody runs QEMU without libvirt's hook.
+  enum class Hook : std::uint8_t { asked, bypassed };
+  bool start_by_hand(VmId vm, Hook hook = Hook::asked);
   // The next start on this host hangs before (or after) its hook for this long.
   void hang_next_start(SimTime before_hook, SimTime after_hook);
   void fail_next_starts(int count) { failing_starts_ = count; }
   void set_stop_hangs(bool hangs) { stop_hangs_ = hangs; }
+  // Every look takes this much longer; what it saw was true when it began.
+  void set_look_delay(SimTime extra) { look_delay_ = extra; }
   void set_agents(bool answer) { agents_ = answer; }
 
  private:
@@ -93,6 +99,7 @@ class SimHypervisor final : public Hypervisor {
   bool agents_ = true;
   bool stop_hangs_ = false;
   int failing_starts_ = 0;
+  SimTime look_delay_{0};
   std::optional<Plan> next_plan_;
   std::set<OpId> answered_;  // starts whose deadline has passed or that have ended
 };

@@ -7,73 +7,101 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "tests/sim/cluster.h"
+#include "tests/sim/schedule.h"
 
 namespace clusterd::sim {
 
 class Nemesis {
  public:
-  explicit Nemesis(SimCluster& cluster);
+  // `every_kind`: all kinds, each at a middling rate, instead of what the seed draws.
+  Nemesis(SimCluster& cluster, std::uint64_t seed, bool every_kind);
 
-  // Faults happen from now until `end`.
-  void start(SimTime end);
-  // No new faults, and everything is repaired: links, devices, disks, frozen and dead hosts.
+  // Adds what goes wrong from `begin` to `end`.
+  void plan(Schedule& schedule, SimTime begin, SimTime end);
+  // Nothing goes wrong any more, and everything is repaired: links, devices, disks, frozen and
+  // dead hosts.
   void quiet();
-  // "power_cut partition ...": what this seed draws from.
+  // "power_cut/4s partition/64s ...": the kinds and their mean pauses.
   [[nodiscard]] std::string kinds() const;
 
  private:
-  enum class Kind : std::uint8_t {
-    power_cut,
-    cord_pulled,
-    partition,
-    cut_at_message,  // the sender alone has delivered it (R1)
-    kill_daemon,
-    stop_daemon,
-    freeze_daemon,
-    freeze_host,
-    vm_crash,
-    guest_shutdown,
-    start_trouble,
-    stop_trouble,
-    libvirt_gone,
-    device_silent,
-    agent_trouble,
-    slow_disk,
-    sync_failure,
-    flow_closed,
-    wipe_disk,
-    arbiter_gone,
+  using Strike = void (Nemesis::*)(Prng&);
+  struct Kind {
+    const char* name;
+    Strike strike;
   };
-  static constexpr Kind kLastKind = Kind::arbiter_gone;
-  static const char* name_of(Kind kind);
+  static const std::vector<Kind>& all_kinds();
+  struct Drawn {
+    Kind kind;
+    SimTime mean;  // pause between two
+    std::uint64_t seed;
+  };
 
-  void schedule(Kind kind);
-  void strike(Kind kind);
-  void strike_host(Kind kind, SimNode& node);
-  void strike_guest(Kind kind);
-  void strike_faults(Kind kind);
-  void partition();
+  // ---- hosts and daemons ----
+  void power_cut(Prng& prng);
+  void cord_pulled(Prng& prng);
+  void reboot(Prng& prng);
+  void freeze_host(Prng& prng);
+  void kill_daemon(Prng& prng);
+  void stop_daemon(Prng& prng);
+  void freeze_daemon(Prng& prng);
+  void starve_daemon(Prng& prng);
+  // ---- network ----
+  void partition(Prng& prng);
+  void flapping_links(Prng& prng);
+  void deaf_host(Prng& prng);       // it hears, and nobody hears it
+  void cut_at_message(Prng& prng);  // the sender alone has delivered it (R1)
+  void flow_closed(Prng& prng);
+  void arbiter_gone(Prng& prng);
+  // ---- guests and libvirt ----
+  void vm_crash(Prng& prng);
+  void guest_shutdown(Prng& prng);
+  void destroyed_by_hand(Prng& prng);
+  void started_by_hand(Prng& prng);
+  void start_trouble(Prng& prng);
+  void stop_trouble(Prng& prng);
+  void libvirt_gone(Prng& prng);
+  // ---- fence devices ----
+  void device_silent(Prng& prng);
+  void device_refuses(Prng& prng);
+  void device_ignores(Prng& prng);  // says yes, does nothing
+  void agent_trouble(Prng& prng);
+  // ---- disks ----
+  void slow_disk(Prng& prng);
+  void sync_failure(Prng& prng);
+  void full_disk(Prng& prng);
+  void wipe_disk(Prng& prng);
+  void corrupt_disk(Prng& prng);
+  void lying_disk(Prng& prng);  // what it said was written is not there after the power returns
+
+  using Sides = std::vector<std::vector<std::uint32_t>>;
+  [[nodiscard]] Sides draw_sides(Prng& prng) const;
+  void flap(Prng prng, SimTime until);
+  void shake(NodeId node, Prng prng, SimTime until);
+  void starve(SimNode& node, Prng prng, SimTime until);
   void cut_sender(NodeId sender);
-  void wipe_disk(SimNode& node);
-  void power_back_later(NodeId id, bool cord);
-  SimNode& any_node();
-  SimTime pause(int low_s, int high_s);
+  void active_vm(Prng& prng, const std::function<void(SimNode&, VmId)>& strike);
+  // True if one more host may lose its state; its power is cut then.
+  bool lose_state(Prng& prng, SimNode& node);
+  void power_back_later(Prng& prng, NodeId id);
+  SimDevice& any_device(Prng& prng);
+  SimNode& any_node(Prng& prng);
+  void faults_end_later(Prng& prng);
   // Runs `undo` later, unless quiet() came first and repaired everything.
   void later(SimTime delay, std::function<void()> undo);
 
   SimCluster& cluster_;
-  Prng& prng_;
-  std::map<Kind, SimTime> rates_;  // mean pause between two of this kind
-  SimTime end_{0};
+  std::vector<Drawn> drawn_;
   bool quiet_ = false;
   bool cut_armed_ = false;
+  Prng cut_prng_{0};
   std::uint64_t calm_ = 0;  // messages that pass before an armed cut
-  std::uint32_t wiped_ = 0;
+  std::uint32_t lost_states_ = 0;
 };
 
 }  // namespace clusterd::sim

@@ -23,6 +23,7 @@ void SimNetwork::start(NodeId node) {
   Station& station = stations_.at(node);
   CLUSTERD_ASSERT(!station.up);
   station.up = true;
+  station.waits_for_all = options_.wait_for_all;
   topology_changed();
 }
 
@@ -111,6 +112,7 @@ void SimNetwork::form(const std::set<NodeId>& hosts) {
   recover(hosts);
   const auto ring = std::make_shared<Ring>();
   ring->hosts = hosts;
+  ring->born = env_.queue.now();
   for (const NodeId node : hosts) {
     Station& station = stations_.at(node);
     // What a host leaves behind has no token any more.
@@ -127,6 +129,7 @@ void SimNetwork::form(const std::set<NodeId>& hosts) {
     return line;
   });
   assign_device();
+  update_waiting(*ring);
   for (const NodeId node : hosts) {
     Station& station = stations_.at(node);
     station.in_group = station.process != 0;
@@ -173,6 +176,7 @@ void SimNetwork::assign_device() {
   // Taken away first, then given.
   std::stable_sort(changes.begin(), changes.end(),
                    [](const auto& a, const auto& b) { return a.second < b.second; });
+  for (Ring* ring : seen) update_waiting(*ring);
   for (const auto& [node, votes] : changes) {
     if (reachable(stations_.at(node))) tell_quorum(node);
   }
@@ -276,25 +280,41 @@ void SimNetwork::trim(Ring& ring, const std::map<NodeId, Station>& stations) {
 
 // ---- daemons -----------------------------------------------------------------------------------
 
-QuorumFacts SimNetwork::facts(const Ring& ring) const {
+bool SimNetwork::has_votes(const Ring& ring) const {
+  const std::size_t here = ring.hosts.size() + ring.device_votes;
+  if (options_.two_node && stations_.size() == 2) return here >= 1;
+  return 2 * here > stations_.size() + options_.device_votes;
+}
+
+void SimNetwork::update_waiting(const Ring& ring) {
+  if (!options_.wait_for_all) return;
+  const bool votes = has_votes(ring);
+  const bool ends = votes && (ring.hosts.size() == stations_.size() ||
+                              std::any_of(ring.hosts.begin(), ring.hosts.end(), [&](NodeId node) {
+                                return !stations_.at(node).waits_for_all;
+                              }));
+  for (const NodeId node : ring.hosts) {
+    Station& station = stations_.at(node);
+    if (station.ring.get() != &ring) continue;  // it has gone on, and this ring is a memory
+    station.waits_for_all = !votes || (station.waits_for_all && !ends);
+  }
+}
+
+QuorumFacts SimNetwork::facts(const Station& station) const {
   QuorumFacts facts;
-  std::uint32_t here = ring.device_votes;
-  std::uint32_t all = options_.device_votes;
-  for (const auto& [id, station] : stations_) {
+  for (const auto& [id, other] : stations_) {
     facts.votes[id] = 1;
     facts.names[id] = name_of(id);
-    all += 1;
-    if (ring.hosts.count(id) != 0) here += 1;
   }
-  facts.device_votes = ring.device_votes;
+  facts.device_votes = station.ring->device_votes;
   facts.wait_for_all = options_.wait_for_all;
-  facts.quorate = 2 * here > all;
+  facts.quorate = has_votes(*station.ring) && !station.waits_for_all;
   return facts;
 }
 
 void SimNetwork::tell_view(NodeId node, const std::vector<GroupMember>& members) {
   Station& station = stations_.at(node);
-  ViewChanged view{members, station.ring->hosts, facts(*station.ring)};
+  ViewChanged view{members, station.ring->hosts, facts(station)};
   if (station.told.quorate != view.quorum.quorate) station.told.since = env_.queue.now();
   station.told.quorate = view.quorum.quorate;
   station.listener->on_view(view);
@@ -304,7 +324,7 @@ void SimNetwork::tell_view(NodeId node, const std::vector<GroupMember>& members)
 void SimNetwork::tell_quorum(NodeId node) {
   Station& station = stations_.at(node);
   if (!station.in_group) return;
-  const QuorumFacts now = facts(*station.ring);
+  const QuorumFacts now = facts(station);
   if (station.told.quorate != now.quorate) station.told.since = env_.queue.now();
   station.told.quorate = now.quorate;
   station.listener->on_quorum(QuorumChanged{now});
@@ -319,10 +339,19 @@ void SimNetwork::attach(NodeId node, std::uint32_t process, GroupListener& liste
   station.listener = &listener;
   station.wake = std::move(wake);
   station.in_group = false;
+  station.attached = env_.queue.now();
   station.told = Told{false, env_.queue.now()};
   station.writable_wanted = false;
   station.outbox.push_back({Kind::join, process, {}});
   pump(station.ring);
+}
+
+SimTime SimNetwork::together_for(NodeId a, NodeId b) const {
+  const Station& one = stations_.at(a);
+  const Station& other = stations_.at(b);
+  if (!one.ring || one.ring != other.ring || one.ring->broken) return SimTime(0);
+  if (!one.in_group || !other.in_group) return SimTime(0);
+  return env_.queue.now() - std::max({one.ring->born, one.attached, other.attached});
 }
 
 void SimNetwork::detach(NodeId node) {
@@ -361,6 +390,13 @@ void SimNetwork::offer_writable(Station& station) {
   station.writable_wanted = false;
   station.listener->on_writable();
   station.wake();
+}
+
+void SimNetwork::disturb(NodeId node) {
+  const RingPtr ring = stations_.at(node).ring;
+  if (!ring) return;
+  ring->broken = true;
+  topology_changed();
 }
 
 }  // namespace clusterd::sim

@@ -22,7 +22,10 @@ namespace clusterd::sim {
 struct SimNetworkOptions {
   SimTime token{std::chrono::milliseconds(1000)};
   std::uint32_t device_votes = 0;  // of an arbiter; cast for the largest side
-  bool wait_for_all = false;       // the flag only
+  // As votequorum does it: without quorum a node waits until it meets one that has not lost it, or
+  // all nodes at once. Source: corosync 3.1.7, exec/votequorum.c.
+  bool wait_for_all = false;
+  bool two_node = false;  // one vote of two is a quorum; implies wait_for_all
 };
 
 class SimNetwork {
@@ -39,6 +42,8 @@ class SimNetwork {
   // Hosts with different sides cannot hear each other.
   void partition(const std::map<NodeId, int>& sides);
   void heal() { partition({}); }
+  // Somebody whom the ring cannot hear talks into it (a one-way loss): it forms anew.
+  void disturb(NodeId node);
   // The arbiter answers nobody, or again.
   void set_arbiter(bool answers);
 
@@ -57,6 +62,8 @@ class SimNetwork {
     SimTime since{0};
   };
   [[nodiscard]] Told told(NodeId node) const { return stations_.at(node).told; }
+  // For how long both have been in one ring with their daemons in the group; zero: they are not.
+  [[nodiscard]] SimTime together_for(NodeId a, NodeId b) const;
   [[nodiscard]] bool is_up(NodeId node) const { return stations_.at(node).up; }
   [[nodiscard]] int side(NodeId node) const { return stations_.at(node).side; }
   // Called when a message has its place in the order, and only its sender has delivered it.
@@ -75,6 +82,7 @@ class SimNetwork {
     std::uint64_t base = 0;  // entries before the log's front
     std::vector<GroupMember> members;
     std::uint32_t device_votes = 0;
+    SimTime born{0};
     bool broken = false;
     bool token_due = false;
     std::size_t turn = 0;
@@ -90,6 +98,7 @@ class SimNetwork {
   struct Station {
     SimHost* host = nullptr;
     bool up = false;
+    bool waits_for_all = false;  // booted, and has met no quorum yet
     int side = 0;
     RingPtr ring;
     std::uint64_t received = 0;
@@ -98,6 +107,7 @@ class SimNetwork {
     GroupListener* listener = nullptr;
     std::function<void()> wake;
     bool in_group = false;  // has delivered its own join
+    SimTime attached{0};
     bool flow_open = true;
     bool writable_wanted = false;
     Told told;
@@ -120,7 +130,9 @@ class SimNetwork {
   void tell_view(NodeId node, const std::vector<GroupMember>& members);
   void tell_quorum(NodeId node);
   void offer_writable(Station& station);
-  [[nodiscard]] QuorumFacts facts(const Ring& ring) const;
+  void update_waiting(const Ring& ring);
+  [[nodiscard]] bool has_votes(const Ring& ring) const;
+  [[nodiscard]] QuorumFacts facts(const Station& station) const;
   static void trim(Ring& ring, const std::map<NodeId, Station>& stations);
 
   SimEnv& env_;

@@ -100,7 +100,13 @@ void SimNode::start_daemon() {
   store_.connect(sink);
   fencer_.connect(sink);
   auto loaded = load(store_, hypervisor_, wall_now());
-  CLUSTERD_ASSERT(loaded.ok());
+  if (!loaded.ok()) {
+    process_ = 0;
+    env_.trace.say([&] { return name_of(id()) + "      exit 1: " + loaded.error().message; });
+    hooks_.exited(*this, 1, loaded.error().message);
+    restart_later();
+    return;
+  }
   const NodeIdentity identity{id(), host_.machine, host_.boot, Incarnation(env_.prng.next() | 1U)};
   env_.trace.say([&] {
     static constexpr const char* kNames[] = {"blank", "intact", "amnesiac"};
@@ -153,6 +159,14 @@ void SimNode::freeze_daemon() {
   daemon_frozen_ = driver_ != nullptr;
 }
 
+void SimNode::stop_corosync() {
+  if (driver_) {
+    driver_->on_lost("the connection was closed");
+    wake();
+  }
+  network_.stop(id());
+}
+
 void SimNode::thaw_daemon() {
   if (!daemon_frozen_) return;
   daemon_frozen_ = false;
@@ -181,6 +195,13 @@ Instant SimNode::local_now() const {
   const std::int64_t us = env_.queue.now().count();
   const std::int64_t drifted = us + us / 1000000 * drift_ppm_;
   return Instant(clock_offset_ + Duration(drifted / 1000));
+}
+
+void SimNode::set_clock_speed(std::int64_t thousandths) {
+  const Instant before = local_now();
+  drift_ppm_ = (thousandths - 1000) * 1000;
+  clock_offset_ += before - local_now();
+  wake();
 }
 
 ClusterTime SimNode::wall_now() const {

@@ -64,9 +64,17 @@ class SimNode {
   // A bit of the replica in memory is not what was applied (R29). S5 is not asked of this daemon
   // any more; it must find out by itself.
   void flip_bit();
+  // ntpd, or a person, sets wall time; monotonic time goes on.
+  void step_wall_clock(Duration by) { wall_skew_ += by; }
+  // Monotonic time runs at this share of the true one from now on; 1000: as it should.
+  void set_clock_speed(std::int64_t thousandths);
+  // `systemctl stop corosync` under a running daemon and running VMs.
+  void stop_corosync();
   [[nodiscard]] bool flipped() const { return flipped_; }
   void request(ClientId client, ControlRequest what);
 
+  // Names this run of the daemon; 0: none runs.
+  [[nodiscard]] std::uint32_t process() const { return process_; }
   [[nodiscard]] bool running() const { return driver_ != nullptr; }
   // Powered, awake, and its daemon as well.
   [[nodiscard]] bool responsive() const {

@@ -17,6 +17,7 @@ bool SimQueue::step(SimTime limit) {
   heap_.pop_back();
   now_ = item.when;
   ++executed_;
+  fingerprint_ = (fingerprint_ ^ static_cast<std::uint64_t>(now_.count())) * 0x100000001b3ULL;
   item.what();
   return true;
 }

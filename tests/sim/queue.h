@@ -16,6 +16,8 @@ class SimQueue {
  public:
   [[nodiscard]] SimTime now() const { return now_; }
   [[nodiscard]] std::uint64_t executed() const { return executed_; }
+  // Of the times of all that has happened. Source: FNV-1a's prime.
+  [[nodiscard]] std::uint64_t fingerprint() const { return fingerprint_; }
 
   // What lies in the past happens now.
   void at(SimTime when, std::function<void()> what);
@@ -40,6 +42,7 @@ class SimQueue {
   SimTime now_{0};
   std::uint64_t sequence_ = 0;
   std::uint64_t executed_ = 0;
+  std::uint64_t fingerprint_ = 0;
 };
 
 }  // namespace clusterd::sim

@@ -1,6 +1,7 @@
 #include "tests/sim/run.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "clusterd/base/archive.h"
 #include "tests/sim/cluster.h"
@@ -17,16 +18,43 @@ using std::chrono::seconds;
 constexpr SimTime kConverge = minutes(12);
 constexpr SimTime kCalm = minutes(3);
 
+// Groups of VMs that must not meet, and hosts that have just enough memory for all to fit in
+// whatever order they come.
+void draw_constraints(SimOptions& sim, Prng& prng) {
+  const std::uint32_t largest = std::min<std::uint32_t>(sim.nodes, 4);
+  const auto group = prng.chance(500) ? 1 : static_cast<std::uint32_t>(prng.between(1, largest));
+  const std::uint32_t open = sim.nodes - group + 1;  // nodes without another one of the group
+  std::uint32_t slots = (sim.vms + open - 1) / open;
+  if (prng.chance(500)) slots = sim.vms;
+  sim.node.size.total.memory = sim.vm_size.memory * slots;
+  if (group == 1) return;
+  sim.adjust = [group](Declarations& all) {
+    for (auto& [name, vm] : all.vms) {
+      for (const auto& [other, theirs] : all.vms) {
+        const auto of = [&](const std::string& vm_name) {
+          return (std::stoul(vm_name.substr(2)) - 1) / group;
+        };
+        if (name != other && of(name) == of(other)) vm.policy.placement->away_from.insert(other);
+      }
+    }
+  };
+}
+
 SimOptions draw(const RunOptions& options) {
   Prng prng(options.seed * 0x9e3779b97f4a7c15ULL + 1);
   SimOptions sim;
   sim.seed = options.seed;
-  sim.nodes = options.nodes != 0 ? options.nodes : static_cast<std::uint32_t>(prng.between(3, 7));
-  sim.vms = options.vms != 0 ? options.vms : static_cast<std::uint32_t>(prng.between(1, 20));
+  const auto nodes = static_cast<std::uint32_t>(prng.between(2, 9));
+  const auto vms = static_cast<std::uint32_t>(prng.between(1, 20));
+  sim.nodes = options.nodes != 0 ? options.nodes : nodes;
+  sim.vms = options.vms != 0 ? options.vms : vms;
   sim.backups = prng.chance(700) ? 1 : 0;
+  sim.outlets = prng.chance(400);
   sim.network.device_votes = sim.nodes % 2 == 0 && prng.chance(300) ? 1 : 0;
-  sim.network.wait_for_all = prng.chance(300);
+  sim.network.two_node = sim.nodes == 2 && sim.network.device_votes == 0;
+  sim.network.wait_for_all = prng.chance(300) || sim.network.two_node;
   sim.network.token = SimTime(prng.between(300000, 3000000));
+  draw_constraints(sim, prng);
   sim.trace_lines = options.trace_lines;
   sim.echo = options.echo;
   sim.node.record = options.record;
@@ -42,29 +70,7 @@ bool converges(SimCluster& cluster, Workload& workload) {
   return cluster.unsettled().empty();
 }
 
-void live(SimCluster& cluster, const RunOptions& options, RunResult& result) {
-  if (const std::string problem = cluster.found(); !problem.empty()) {
-    if (!cluster.violated()) cluster.checkers().fail("L1", "founding: " + problem);
-    return;
-  }
-  Nemesis nemesis(cluster);
-  Workload workload(cluster);
-  const SimTime end = cluster.now() + options.duration;
-  if (options.faults) {
-    result.faults = nemesis.kinds();
-    nemesis.start(end);
-    workload.start(end);
-  }
-  cluster.run_for(options.duration);
-  if (options.faults) {
-    nemesis.quiet();
-    if (!converges(cluster, workload)) {
-      if (!cluster.violated()) cluster.checkers().fail("L1", cluster.unsettled());
-      return;
-    }
-    // What was under way when the last VM came up may end.
-    cluster.run_for(minutes(1));
-  }
+void stay_calm(SimCluster& cluster) {
   const Activity before = cluster.checkers().activity();
   cluster.run_for(kCalm);
   const Activity after = cluster.checkers().activity();
@@ -72,6 +78,41 @@ void live(SimCluster& cluster, const RunOptions& options, RunResult& result) {
     cluster.checkers().fail("L3", "calm, and yet: before " + before.str() + "; after " +
                                       after.str());
   }
+  if (const std::string who = cluster.unanswered(); !who.empty()) {
+    cluster.checkers().fail("L2", who + " never had an answer");
+  }
+}
+
+void live(SimCluster& cluster, const RunOptions& options, RunResult& result) {
+  if (const std::string problem = cluster.found(); !problem.empty()) {
+    if (!cluster.violated()) cluster.checkers().fail("L1", "founding: " + problem);
+    return;
+  }
+  Prng seeds(options.seed ^ 0x5eedULL);
+  Nemesis nemesis(cluster, seeds.next(), options.faults == Faults::every);
+  Workload workload(cluster, seeds.next());
+  Schedule schedule;
+  const SimTime begin = cluster.now();
+  const SimTime end = begin + options.duration;
+  if (options.faults != Faults::none) {
+    result.faults = nemesis.kinds();
+    nemesis.plan(schedule, begin, end);
+    workload.plan(schedule, begin, end);
+    schedule.start(cluster.env(), options.only);
+  }
+  cluster.run_for(options.duration);
+  result.entries = schedule.before(cluster.now());
+  if (options.faults != Faults::none) {
+    nemesis.quiet();
+    workload.quiet();
+    if (!converges(cluster, workload)) {
+      if (!cluster.violated()) cluster.checkers().fail("L1", cluster.unsettled());
+      return;
+    }
+    // What was under way when the last VM came up may end.
+    cluster.run_for(minutes(1));
+  }
+  stay_calm(cluster);
 }
 
 }  // namespace
@@ -85,15 +126,51 @@ RunResult run_seed(const RunOptions& options) {
   result.simulated = cluster.now();
   result.steps = cluster.env().queue.executed();
   Hasher hasher;
-  write(hasher, result.steps);
+  write(hasher, cluster.env().queue.fingerprint());
   write(hasher, cluster.env().prng.next());
-  result.trace_hash = hasher.digest().value;
+  write(hasher, cluster.checkers().activity().str());
+  result.fingerprint = hasher.digest().value;
   result.trace = cluster.trace();
   if (result.violation) result.situation = cluster.describe();
   for (std::uint32_t number = 1; options.record && number <= cluster.options().nodes; ++number) {
     result.recordings[name_of(NodeId(number))] = cluster.node(number).recording().segments();
   }
   return result;
+}
+
+RunOptions shrink(RunOptions run, const RunResult& result) {
+  const std::string rule = result.violation->rule;
+  std::vector<std::uint32_t> kept;
+  for (std::uint32_t number = 1; number <= result.entries; ++number) {
+    if (!run.only || run.only->count(number) != 0) kept.push_back(number);
+  }
+  const auto still = [&](const std::vector<std::uint32_t>& entries) {
+    run.only.emplace(entries.begin(), entries.end());
+    const RunResult tried = run_seed(run);
+    return tried.violation && tried.violation->rule == rule;
+  };
+  bool smaller = true;
+  for (std::size_t chunk = (kept.size() + 1) / 2; chunk >= 1 && !kept.empty();) {
+    smaller = false;
+    for (std::size_t at = 0; at < kept.size();) {
+      std::vector<std::uint32_t> without = kept;
+      const auto from = without.begin() + static_cast<std::ptrdiff_t>(at);
+      without.erase(from, from + static_cast<std::ptrdiff_t>(std::min(chunk, kept.size() - at)));
+      if (still(without)) {
+        kept = std::move(without);
+        smaller = true;
+      } else {
+        at += chunk;
+      }
+    }
+    if (chunk > 1) {
+      chunk = (chunk + 1) / 2;
+    } else if (!smaller) {
+      break;
+    }
+  }
+  run.only.emplace(kept.begin(), kept.end());
+  return run;
 }
 
 }  // namespace clusterd::sim

@@ -9,15 +9,23 @@
 #include <vector>
 
 #include "tests/sim/checkers.h"
+#include "tests/sim/schedule.h"
 
 namespace clusterd::sim {
+
+enum class Faults : std::uint8_t {
+  none,
+  drawn,  // some kinds, as the seed has it
+  every,  // all kinds
+};
 
 struct RunOptions {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 0;  // 0: drawn from the seed
   std::uint32_t vms = 0;    // 0: drawn from the seed
   SimTime duration{std::chrono::minutes(10)};
-  bool faults = true;
+  Faults faults = Faults::drawn;
+  Selection only;  // of the schedule's entries
   std::size_t trace_lines = 0;
   bool echo = false;
   bool record = false;  // every daemon
@@ -25,16 +33,23 @@ struct RunOptions {
 
 struct RunResult {
   std::optional<Violation> violation;
-  bool liveness = false;   // the violation is one of L1-L3
+  bool liveness = false;  // the violation is one of L1-L3
   SimTime simulated{0};
-  std::uint64_t steps = 0;     // of the event queue
-  std::uint64_t trace_hash = 0;  // equal for equal runs
-  std::string faults;          // the kinds that this seed drew
-  std::string trace;           // if lines were asked for
-  std::string situation;       // of a violation: every node and VM
+  std::uint64_t steps = 0;        // of the event queue
+  std::uint64_t fingerprint = 0;  // equal for equal runs, in every build
+  std::uint32_t entries = 0;      // of the schedule, up to the end or the violation
+  std::string faults;             // the kinds that this seed drew
+  std::string trace;              // if lines were asked for
+  std::string situation;          // of a violation: every node and VM
   std::map<std::string, std::vector<std::string>> recordings;  // segments by node, if asked for
 };
 
 [[nodiscard]] RunResult run_seed(const RunOptions& options);
+
+// The same run with as few entries of the schedule as still violate the same rule: leaves out
+// halves, quarters ... single entries. Source: A. Zeller, R. Hildebrandt, "Simplifying and
+// Isolating Failure-Inducing Input", IEEE TSE 2002 (the complement half of ddmin).
+// Precondition: `result` is that of `run`, with a violation.
+[[nodiscard]] RunOptions shrink(RunOptions run, const RunResult& result);
 
 }  // namespace clusterd::sim

@@ -22,6 +22,12 @@ Result<StoredState> SimStore::load() {
   return stored;
 }
 
+Status SimStore::try_write(std::size_t /*bytes*/) {
+  if (full_) return Error{"no space left on device"};
+  if (broken_) return Error{"input/output error"};
+  return ok_status();
+}
+
 Status SimStore::append(std::string_view record) {
   if (full_) return Error{"no space left on device"};
   records_.emplace_back(record);
@@ -31,7 +37,7 @@ Status SimStore::append(std::string_view record) {
 void SimStore::sync(LogIndex upto) {
   SimTime delay = env_.between(milliseconds(1), milliseconds(8)) + extra_;
   if (env_.prng.chance(env_.faults.sync_slow)) delay += milliseconds(3000);
-  const bool fails = env_.prng.chance(env_.faults.sync_fails);
+  const bool fails = env_.prng.chance(env_.faults.sync_fails) || broken_;
   env_.on_host(host_, delay, [this, upto, fails, session = session_, generation = generation_,
                               count = records_.size()] {
     if (!fails && generation == generation_) durable_ = std::max(durable_, count);
@@ -41,7 +47,7 @@ void SimStore::sync(LogIndex upto) {
 }
 
 Status SimStore::install(std::string_view snapshot) {
-  if (full_) return Error{"no space left on device"};
+  if (const Status writes = try_write(snapshot.size()); !writes) return writes;
   snapshot_ = snapshot;
   records_.clear();
   durable_ = 0;

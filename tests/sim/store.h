@@ -22,6 +22,7 @@ class SimStore final : public Store {
   void connect(Post post) { post_ = std::move(post); ++session_; }
 
   [[nodiscard]] Result<StoredState> load() override;
+  [[nodiscard]] Status try_write(std::size_t bytes) override;
   [[nodiscard]] Status append(std::string_view record) override;
   void sync(LogIndex upto) override;
   [[nodiscard]] Status install(std::string_view snapshot) override;
@@ -36,6 +37,7 @@ class SimStore final : public Store {
   // Syncs take this much longer.
   void set_delay(SimTime extra) { extra_ = extra; }
   void set_full(bool full) { full_ = full; }
+  void set_broken(bool broken) { broken_ = broken; }  // fsync fails
 
   [[nodiscard]] bool initialised() const { return initialised_; }
   [[nodiscard]] std::size_t records() const { return records_.size(); }
@@ -49,6 +51,7 @@ class SimStore final : public Store {
   bool initialised_ = false;
   bool damaged_ = false;
   bool full_ = false;
+  bool broken_ = false;
   std::string snapshot_;
   std::vector<std::string> records_;
   std::size_t durable_ = 0;

@@ -6,55 +6,94 @@ namespace clusterd::sim {
 
 using std::chrono::seconds;
 
-Workload::Workload(SimCluster& cluster)
-    : cluster_(cluster), prng_(cluster.env().prng), mean_(seconds(prng_.between(5, 90))) {}
-
-void Workload::start(SimTime end) {
-  end_ = end;
-  schedule();
-}
-
-void Workload::schedule() {
-  cluster_.env().queue.after(cluster_.env().between(SimTime(0), 2 * mean_), [this] {
-    if (cluster_.now() >= end_) return;
-    act();
-    schedule();
-  });
-}
-
-NodeId Workload::any_node() {
-  return NodeId(static_cast<std::uint32_t>(prng_.below(cluster_.options().nodes) + 1));
-}
-
-void Workload::act() {
-  if (prng_.chance(800)) {
-    order_vm();
-  } else {
-    change_configuration();
+void Workload::plan(Schedule& schedule, SimTime begin, SimTime end) {
+  struct Habit {
+    const char* name;
+    std::uint32_t weight;
+    Act act;
+  };
+  static constexpr Habit kHabits[] = {
+      {"order_vm", 60, &Workload::order_vm},
+      {"change_priority", 15, &Workload::change_priority},
+      {"delete_vm", 6, &Workload::delete_vm},
+      {"declare_all", 9, &Workload::declare_all},
+      {"fence_node", 4, &Workload::fence_node},
+      {"confirm_dead", 6, &Workload::confirm_dead},
+  };
+  Prng prng(seed_);
+  const SimTime mean = seconds(prng.between(5, 90));
+  for (SimTime at = begin; (at += SimTime(prng.between(0, 2 * mean.count()))) < end;) {
+    std::uint64_t ticket = prng.below(100);
+    const Habit* habit = kHabits;
+    while (ticket >= habit->weight) ticket -= (habit++)->weight;
+    schedule.add(at, habit->name, prng.next(), [this, act = habit->act](Prng& own) {
+      if (!quiet_) (this->*act)(own);
+    });
   }
 }
 
-void Workload::order_vm() {
-  static constexpr VmOrderKind kOrders[] = {VmOrderKind::start, VmOrderKind::start,
-                                            VmOrderKind::stop, VmOrderKind::restart};
-  const auto vm = static_cast<std::uint32_t>(prng_.below(cluster_.options().vms) + 1);
-  cluster_.send(any_node(), VmCommand{name_of(vm_id(vm)), kOrders[prng_.below(4)], true});
+NodeId Workload::any_node(Prng& prng) const {
+  return NodeId(static_cast<std::uint32_t>(prng.below(cluster_.options().nodes) + 1));
 }
 
-void Workload::change_configuration() {
-  const NodeId id = any_node();
-  if (!cluster_.node(id).running()) return;
-  const Configuration& config = cluster_.node(id).state().config;
-  if (config.vms.empty()) return;
-  ApplyConfiguration apply;
-  apply.base = config.version;
-  auto chosen = config.vms.begin();
-  std::advance(chosen, static_cast<std::ptrdiff_t>(prng_.below(config.vms.size())));
-  VmDeclaration vm = chosen->second;
-  vm.policy.priority = static_cast<std::uint32_t>(prng_.below(1000));
-  apply.upsert.vms[chosen->first] = vm;
-  cluster_.send(id, apply);
+void Workload::order_vm(Prng& prng) {
+  static constexpr VmOrderKind kOrders[] = {VmOrderKind::start,   VmOrderKind::start,
+                                            VmOrderKind::start,   VmOrderKind::stop,
+                                            VmOrderKind::restart, VmOrderKind::disable,
+                                            VmOrderKind::enable,  VmOrderKind::enable};
+  const auto vm = static_cast<std::uint32_t>(prng.below(cluster_.options().vms) + 1);
+  const VmOrderKind order = kOrders[prng.below(std::size(kOrders))];
+  cluster_.send(any_node(prng), VmCommand{name_of(vm_id(vm)), order, prng.chance(500)});
 }
+
+// Sometimes on a configuration that another one has changed meanwhile.
+void Workload::apply(NodeId to, ApplyConfiguration what) {
+  if (!cluster_.node(to).running()) return;
+  what.base = cluster_.node(to).state().config.version;
+  cluster_.send(to, std::move(what));
+}
+
+void Workload::change_priority(Prng& prng) {
+  const NodeId id = any_node(prng);
+  const auto number = static_cast<std::uint32_t>(prng.below(cluster_.options().vms) + 1);
+  if (!cluster_.node(id).running()) return;
+  const auto& vms = cluster_.node(id).state().config.vms;
+  const auto chosen = vms.find(name_of(vm_id(number)));
+  if (chosen == vms.end()) return;
+  ApplyConfiguration change;
+  change.upsert.vms[chosen->first] = chosen->second;
+  change.upsert.vms[chosen->first].policy.priority = static_cast<std::uint32_t>(prng.below(1000));
+  apply(id, std::move(change));
+}
+
+void Workload::delete_vm(Prng& prng) {
+  ApplyConfiguration change;
+  const NodeId id = any_node(prng);
+  change.delete_vms.insert(name_of(vm_id(
+      static_cast<std::uint32_t>(prng.below(cluster_.options().vms) + 1))));
+  apply(id, std::move(change));
+}
+
+void Workload::declare_all(Prng& prng) {
+  ApplyConfiguration change;
+  change.upsert = cluster_.declarations();
+  apply(any_node(prng), std::move(change));
+}
+
+void Workload::fence_node(Prng& prng) {
+  const NodeId target = any_node(prng);
+  cluster_.send(any_node(prng), NodeCommand{name_of(target), NodeOrderKind::fence, false});
+}
+
+// An operator who looks first: only of a machine that is dark, and keeps it dark for a while.
+void Workload::confirm_dead(Prng& prng) {
+  const NodeId target = any_node(prng);
+  const NodeId to = any_node(prng);
+  if (cluster_.node(target).host().powered) return;
+  cluster_.send(to, NodeCommand{name_of(target), NodeOrderKind::confirm_dead, false});
+}
+
+void Workload::quiet() { quiet_ = true; }
 
 void Workload::help() {
   const SimNode* best = cluster_.authority();
@@ -69,7 +108,7 @@ void Workload::help() {
     if (best != nullptr && best->state().nodes.at(node.id()).loss) {
       cluster_.ask(best->id(), NodeCommand{name_of(node.id()), NodeOrderKind::confirm_dead, false});
     }
-    node.power_on();
+    cluster_.power_back(number);
   }
 }
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kSnapshot = "snapshot";
 constexpr const char* kNewSnapshot = "snapshot.new";
+constexpr const char* kTrial = "trial";
 constexpr const char* kMarker = "initialised";
 constexpr StoreGeneration kFirst{1};
 
@@ -170,6 +171,15 @@ void FileStore::remove_strays(const Folder& folder, const std::string& keep) con
     if (log != keep) ::unlink(path(log).c_str());
   }
   ::unlink(path(kNewSnapshot).c_str());
+}
+
+Status FileStore::try_write(std::size_t bytes) {
+  const std::string trial = path(kTrial);
+  const Status written = write_file(trial, std::string(bytes, '\0'), options_.sync_data);
+  if (::unlink(trial.c_str()) != 0 && errno != ENOENT && written.ok()) {
+    return system_error(trial + " cannot be removed", errno);
+  }
+  return written;
 }
 
 // ---- changing ----------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class FileStore final : public Store {
   // StoreSynced with the highest index. After one failure every answer is a failure.
   void sync(LogIndex upto) override;
   // Blocks for as long as the disk needs.
+  [[nodiscard]] Status try_write(std::size_t bytes) override;
   [[nodiscard]] Status install(std::string_view snapshot) override;
   [[nodiscard]] Status set_aside(std::string_view state) override;
 

@@ -266,6 +266,22 @@ TEST_CASE("apply: confirm-dead is refused for a member and against a device that
   CHECK(lab.state.vms.at(lab.web).holders.empty());
 }
 
+// Found by tests/property/apply_invariants.cc, seed 15.
+TEST_CASE("apply: confirm-dead is refused for a host that is back in the ring and still silent") {
+  Lab lab("n1");
+  lab.lose_n1();
+  Activate activate;
+  activate.epoch = lab.state.position.epoch.next();
+  activate.members = lab.state.view.members;
+  activate.members[n1] = Member{};
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  REQUIRE(say(lab.state, n2, activate).refusal.empty());
+  const OrderNode order{host_of(lab.state, n1), NodeOrderKind::confirm_dead, true, 1};
+  CHECK(say(lab.state, n2, order).refusal == "n1 is alive in the ring");
+  CHECK(lab.state.vms.at(lab.web).holders.contains(host_of(lab.state, n1)));
+}
+
 TEST_CASE("apply: a guest that shut itself down stays off, one that crashed is wanted back") {
   Lab lab("n1");
   const Generation now = lab.state.vms.at(lab.web).generation;
@@ -312,6 +328,24 @@ TEST_CASE("apply: a view without a majority may not start, and gets its right by
   }
   CHECK((lab.state.view.authority == Authority::established) == wait_for_all);
   CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty() == wait_for_all);
+}
+
+// Found by tests/property/apply_invariants.cc, seed 9.
+TEST_CASE("apply: a goodbye gives a minority its right no longer than its grace") {
+  ClusterState state = ClusterBuilder().node("n1").node("n2").vm("web").build();
+  REQUIRE(say(state, n2, Leave{host_of(state, n2).boot, true}).refusal.empty());
+  Activate activate;
+  activate.epoch = state.position.epoch.next();
+  activate.members[n1] = state.view.members.at(n1);
+  activate.votes = state.view.votes;
+  activate.trusted = true;
+  activate.wait_for_all = true;
+  REQUIRE(say(state, n1, activate).refusal.empty());
+  REQUIRE(state.view.authority == Authority::established);
+  state.time = state.nodes.at(n2).departure->deadline;
+  REQUIRE(say(state, n1, Advance{}).refusal.empty());
+  CHECK(state.nodes.at(n2).loss);
+  CHECK(state.view.authority == Authority::restricted);
 }
 
 // Found by the simulator (docs/testing.md, seed 1976): n2 is fenced, n3's daemon was stopped, and

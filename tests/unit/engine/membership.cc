@@ -158,3 +158,29 @@ TEST_CASE("membership: trust needs intact states on a strict majority, or an unb
     CHECK_FALSE(is_trusted(view.hellos, best, 5));
   }
 }
+
+TEST_CASE("membership: a late Hello opens the view again only if it knows more") {
+  View view;
+  const Hello opened_by = view.says(n1, Epoch(5), LogIndex(10));
+  Hello late = view.says(n2, Epoch(5), LogIndex(99));
+  CHECK_FALSE(reopens(late, opened_by, Epoch(6)));  // a longer log of an epoch that is over
+
+  SECTION("it was in a later established epoch") {
+    late.position.established = Epoch(1);
+    CHECK(reopens(late, opened_by, Epoch(6)));
+  }
+  SECTION("it has used the epoch that the view took for new") {
+    late.position.epoch = Epoch(6);
+    CHECK(reopens(late, opened_by, Epoch(6)));
+  }
+  SECTION("not if its own state may have lost something") {
+    late.position.epoch = Epoch(9);
+    late.condition = StoreCondition::amnesiac;
+    CHECK_FALSE(reopens(late, opened_by, Epoch(6)));
+  }
+  SECTION("not if it is another cluster's") {
+    late.position.epoch = Epoch(9);
+    late.cluster.uuid = numbered_uuid(3, 2);
+    CHECK_FALSE(reopens(late, opened_by, Epoch(6)));
+  }
+}

@@ -165,3 +165,13 @@ TEST_CASE("load: damage makes the node amnesiac, with the reason") {
   CHECK(bench.condition == StoreCondition::amnesiac);
   CHECK(bench.problem.find("record 1") != std::string::npos);
 }
+
+TEST_CASE("load: a store that cannot be written keeps the daemon from joining, and says why") {
+  BenchStore store;
+  BenchHypervisor hypervisor;
+  REQUIRE(load(store, hypervisor, ClusterTime{1}).ok());
+  store.broken = true;
+  const auto loaded = load(store, hypervisor, ClusterTime{1});
+  REQUIRE_FALSE(loaded.ok());
+  CHECK(loaded.error().message == "the state could not be written: no space left on device");
+}

@@ -24,6 +24,10 @@ struct BenchGroup final : Group {
 
 struct BenchStore final : Store {
   Result<StoredState> load() override { return content; }
+  Status try_write(std::size_t) override {
+    if (broken) return Error{"no space left on device"};
+    return ok_status();
+  }
   Status append(std::string_view record) override {
     if (broken) return Error{"no space left on device"};
     content.records.emplace_back(record);

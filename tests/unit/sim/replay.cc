@@ -56,7 +56,7 @@ TEST_CASE("replay: daemons under faults, bit for bit; a recorded run is the same
   const RunResult plain = run_seed(options);
   options.record = true;
   const RunResult result = run_seed(options);
-  CHECK(result.trace_hash == plain.trace_hash);
+  CHECK(result.fingerprint == plain.fingerprint);
   CHECK(result.steps == plain.steps);
   std::uint64_t steps = 0;
   for (const auto& [node, segments] : result.recordings) {

@@ -252,6 +252,28 @@ TEST_CASE("store: a failed install leaves the state before it, and is final") {
   CHECK(state.records == std::vector<std::string>{"r"});
 }
 
+TEST_CASE("store: a trial write tells of a full or broken disk, and leaves nothing behind") {
+  const TemporaryFolder folder;
+  SyncSink sink;
+  bool works = true;
+  FileStoreOptions options;
+  options.sync_data = [&](int fd) {
+    if (works) return ::fdatasync(fd);
+    errno = ENOSPC;
+    return -1;
+  };
+  FileStore store(folder.path, sink, options);
+  REQUIRE(store.load().ok());
+  REQUIRE(store.install("s").ok());
+  const auto files = read_files(folder.path);
+  CHECK(store.try_write(100000).ok());
+  works = false;
+  CHECK(store.try_write(100000).error().message.find("No space left") != std::string::npos);
+  CHECK(read_files(folder.path) == files);
+  works = true;
+  CHECK(store.append("r").ok());  // a trial that failed is no failure of the store
+}
+
 TEST_CASE("store: installs beside syncs lose nothing and answer everything") {
   const TemporaryFolder folder;
   SyncSink sink;

@@ -74,11 +74,15 @@ TEST_CASE_METHOD(Fixture,
 
 TEST_CASE_METHOD(Fixture,
                  "fencer: one of two supplies back on is no fence, and the pass is whole") {
-  agents.agent("fence_good", "good");
-  // The other device's status comes with a switched-on pdu-a, as by an operator's hand.
+  // The other device's status comes with a switched-on pdu-a, as by an operator's hand; pdu-a is
+  // read after that, although a level's devices are asked at the same time.
+  agents.agent("fence_a",
+               "if [ $action = status ]; then\n"
+               "  until grep -q on state.pdu-a; do sleep 0.01; done\n"
+               "fi\ngood");
   agents.agent("fence_b", "if [ $action = status ]; then echo on > state.pdu-a; fi\ngood");
   const auto ended = run(order(
-      PowerOpKind::fence, {{device("pdu-a", "fence_good"), device("pdu-b", "fence_b")}}, 1, 1));
+      PowerOpKind::fence, {{device("pdu-a", "fence_a"), device("pdu-b", "fence_b")}}, 1, 1));
   CHECK(ended.outcome == Outcome::unknown);
   CHECK(agents.count("status pdu-a") == 2);
   CHECK(agents.count("status pdu-b") == 2);
