@@ -61,6 +61,7 @@ void follow(const Story& story, ClusterState state, std::size_t first) {
 
 struct FakeStore final : Store {
   Result<StoredState> load() override { return stored; }
+  [[nodiscard]] Status try_write(std::size_t) override { return ok_status(); }
   Status append(std::string_view) override { return ok_status(); }
   void sync(LogIndex) override {}
   Status install(std::string_view) override { return ok_status(); }

@@ -82,7 +82,7 @@ class RandomValue {
     } else if constexpr (is_optional<T>::value) {
       value.reset();
       if (prng_.chance(500)) fill(value.emplace());
-    } else if constexpr (is_vector<T>::value) {
+    } else if constexpr (is_list<T>::value) {
       value.resize(prng_.below(3));
       for (auto& element : value) fill(element);
     } else if constexpr (is_set<T>::value) {
