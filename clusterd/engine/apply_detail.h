@@ -22,6 +22,7 @@ std::string on(Entry& entry, const Leave& body);
 std::string on(Entry& entry, const Mark& body);
 std::string on(Entry& entry, const Synced& body);
 std::string on(Entry& entry, const Demote& body);
+std::string on(Entry& entry, const Establish& body);
 std::string on(Entry& entry, const Advance& body);
 std::string on(Entry& entry, const Report& body);
 std::string on(Entry& entry, const InventoryDone& body);

@@ -189,6 +189,15 @@ std::string on(Entry& entry, const Synced&) {
   return {};
 }
 
+std::string on(Entry& entry, const Establish&) {
+  ClusterState& state = entry.state;
+  if (synced_member(state, entry.sender) == nullptr) return "only a synced member may say this";
+  if (state.view.authority != Authority::entitled) return "nothing waits for it";
+  state.view.authority = Authority::established;
+  state.position.established = state.position.epoch;
+  return {};
+}
+
 std::string on(Entry& entry, const Demote& body) {
   ClusterState& state = entry.state;
   if (synced_member(state, entry.sender) == nullptr) return "only a synced member may say this";
@@ -251,10 +260,15 @@ void update_authority(ClusterState& state) {
   // they remember, if they are a majority: then nothing is done here that they do not know.
   const bool others_may_meet = some_awake && !synced_half(state);
   const bool sub_majority_may = state.view.wait_for_all && others_gone && !others_may_meet;
-  const bool established =
-      state.accepted && (synced_majority(state) || sub_majority_may);
-  state.view.authority = established ? Authority::established : Authority::restricted;
-  if (established) state.position.established = state.position.epoch;
+  // Half of the nodes and an arbiter's vote are a majority of votes, but the other half may get
+  // that vote next, and knows nothing of what is done here: it must be gone first (seed 52557).
+  const bool majority = synced_majority(state) && (others_gone || synced_most(state));
+  if (!state.accepted || !(majority || sub_majority_may)) {
+    state.view.authority = Authority::restricted;
+  } else if (state.view.authority == Authority::restricted) {
+    state.view.authority = Authority::entitled;
+    demand_durable(state);
+  }
 }
 
 }  // namespace clusterd::apply_detail

@@ -98,6 +98,7 @@ void Controller::Impl::on(const InputsDrained&) {
   keep_log();
   acknowledge();
   judge();
+  establish();
   take_inventory();
   report();
   cancel_stale();
@@ -117,6 +118,9 @@ void Controller::Impl::on(const StoreSynced& event) {
     effects.push_back(Exit{1, "the store failed: " + event.problem});
     return;
   }
+  // What was asked of the log that an arriving state replaces says nothing about this one.
+  if (installing && event.upto != *installing) return;
+  installing.reset();
   durable = std::max(durable, event.upto);
 }
 

@@ -223,11 +223,20 @@ void Controller::Impl::answer_clients() {
       continue;
     }
     if (!may_act() || !stable(*waiter.index) || !durable_everywhere(*waiter.index)) continue;
+    if (state.view.authority == Authority::entitled) continue;  // for a moment
     ControlReply reply;
     if (waiter.wait_vm) {
       const auto outcome = vm_outcome(waiter);
       if (!outcome) continue;
       reply = *outcome;
+    }
+    const bool lasting = std::holds_alternative<ChangeConfiguration>(waiter.body) ||
+                         std::holds_alternative<OrderVm>(waiter.body);
+    const bool restricted = state.view.authority == Authority::restricted;
+    if (lasting && restricted && reply.code == ReplyCode::done) {
+      reply.message += std::string(reply.message.empty() ? "" : "; ") +
+                       "the nodes that are not here do not know of it, and may meet without "
+                       "this one: look again when `clusterctl status` waits for nothing";
     }
     effects.push_back(Reply{waiter.client, reply});
     waiters.erase(current);

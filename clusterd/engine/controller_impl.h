@@ -108,6 +108,7 @@ struct ControllerMemory {
   Instant started;
   Instant time_anchor;  // when state.time was last moved
   LogIndex durable;     // fsynced here
+  std::optional<LogIndex> installing;  // a state that arrived, until the store has it
   std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
   LogIndex sync_asked;
   bool changed = true;  // since the last plan
@@ -177,7 +178,7 @@ struct ControllerMemory {
       s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
       s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
-      s.report_due);
+      s.report_due, s.installing);
   }
 };
 
@@ -225,6 +226,7 @@ struct Controller::Impl : ControllerMemory {
   void acknowledge();
   void count_digest(NodeId node, const Ack& ack);  // R29
   void start_over();        // if this replica has diverged from the others
+  void establish();         // says that every synced member has written this view down (R8)
   void judge();             // Demote who does not acknowledge (R13, drain before judge)
   void keep_time();
   void leave();

@@ -239,6 +239,7 @@ void Controller::Impl::on(const SnapshotArrived& event) {
     if (guarded.insert(id).second) effects.push_back(Protect{id});
   }
   sync_asked = state.position.index;
+  installing = durable = sync_asked;  // durable when the effect is carried out, or this daemon ends
   effects.push_back(InstallState{sync_asked});
   say_synced();
 }
@@ -507,6 +508,14 @@ void Controller::Impl::judge() {
         "its daemon has not acknowledged for " + std::to_string(patience.count()) + " ms";
     multicast_once(Demote{id, member.incarnation, reason});
   }
+}
+
+// A view acts on its right to when nobody in it can forget that right: a state that claims a newer
+// epoch than the others could otherwise win over what they did meanwhile (seed 3571).
+void Controller::Impl::establish() {
+  if (!is_coordinator() || state.view.authority != Authority::entitled) return;
+  if (!stable(state.durable_floor) || !durable_everywhere(state.durable_floor)) return;
+  multicast_once(Establish{});
 }
 
 void Controller::Impl::keep_time() {

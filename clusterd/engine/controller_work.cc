@@ -35,6 +35,8 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   const VmOperation& operation = *vm.operation;
   if (vm_operations.contains(operation.id)) return;
   if (!stable(operation.id.index) || !durable_everywhere(state.durable_floor)) return;
+  // A majority that has never heard of it could wake beside a restricted view (R8, seed 1618).
+  if (operation.kind == VmOpKind::start && !may_start(state)) return;
   LocalVmOperation& local = vm_operations[operation.id];
   local.vm = id;
   const bool first = first_time(operation.id);

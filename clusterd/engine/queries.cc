@@ -124,20 +124,41 @@ std::string start_brake(const ClusterState& state) {
     return "this state came back without a majority of intact copies: compare the nodes and give "
            "your word with `clusterctl recover --accept-state NODE`";
   }
-  if (state.view.authority != Authority::established) {
-    return "synced daemons are not a strict majority of the votes, and not every other node is "
-           "proven dead";
+  switch (state.view.authority) {
+    case Authority::restricted:
+      return "synced daemons are not a strict majority of nodes and votes, and not every other "
+             "node is proven dead";
+    case Authority::entitled:
+      return "not every synced member has written this view down yet";
+    case Authority::established:
+      break;
   }
   if (!state.armed) return "the cluster is disarmed: `clusterctl arm` ends it";
   return {};
 }
 
-bool synced_half(const ClusterState& state, std::optional<NodeId> without) {
+namespace {
+
+// Synced nodes, without this one, and all nodes.
+std::pair<std::size_t, std::size_t> count_synced(const ClusterState& state,
+                                                 std::optional<NodeId> without) {
   std::size_t synced = 0;
   for (const auto& [id, votes] : state.view.votes) {
     if (id != without && synced_member(state, id) != nullptr) ++synced;
   }
-  return synced * 2 >= std::max(state.view.votes.size(), state.config.nodes.size());
+  return {synced, std::max(state.view.votes.size(), state.config.nodes.size())};
+}
+
+}  // namespace
+
+bool synced_half(const ClusterState& state, std::optional<NodeId> without) {
+  const auto [synced, all] = count_synced(state, without);
+  return synced * 2 >= all;
+}
+
+bool synced_most(const ClusterState& state) {
+  const auto [synced, all] = count_synced(state, std::nullopt);
+  return synced * 2 > all;
 }
 
 bool synced_majority(const ClusterState& state, std::optional<NodeId> without) {

@@ -48,6 +48,8 @@ namespace clusterd {
 // strict majority, and no state of theirs can be trusted without one of these (R10).
 [[nodiscard]] bool synced_half(const ClusterState& state,
                                std::optional<NodeId> without = std::nullopt);
+// More than half of the nodes: two such sets always have one in common, whatever an arbiter does.
+[[nodiscard]] bool synced_most(const ClusterState& state);
 // So are more than half of the votes, a cast device vote included (R8).
 [[nodiscard]] bool synced_majority(const ClusterState& state,
                                    std::optional<NodeId> without = std::nullopt);

@@ -145,6 +145,14 @@ struct Demote {
   }
 };
 
+// Every synced member has on disk what entitles this view to act: its epoch is established (R8).
+struct Establish {
+  template <class Self, class F>
+  static void fields(Self&, F&& f) {
+    f();
+  }
+};
+
 // Moves ClusterTime on in a calm cluster, so that windows and back-offs end (R15).
 struct Advance {
   template <class Self, class F>
@@ -301,9 +309,11 @@ struct AcceptState {
   }
 };
 
-using Body = std::variant<Hello, Ack, Snapshot, Activate, Leave, Mark, Synced, Demote, Advance,
-                          Report, InventoryDone, StartVm, StopVm, OperatePower, VmClosed,
-                          PowerClosed, ChangeConfiguration, OrderVm, OrderNode, AcceptState>;
+// New ones are listed last: what is stored names them by number.
+using Body =
+    std::variant<Hello, Ack, Snapshot, Activate, Leave, Mark, Synced, Demote, Advance, Report,
+                 InventoryDone, StartVm, StopVm, OperatePower, VmClosed, PowerClosed,
+                 ChangeConfiguration, OrderVm, OrderNode, AcceptState, Establish>;
 
 struct Message {
   Epoch epoch;              // the sender's active epoch; others are void (R4)

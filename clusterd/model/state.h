@@ -57,6 +57,7 @@ struct Member {
 // What a view may do (protocol R8).
 enum class Authority : std::uint8_t {
   restricted,   // may only activate, fence and take reports
+  entitled,     // the same, until every synced member has written this down (docs/decisions/0010)
   established,  // everything
 };
 constexpr Authority enum_last(Authority) { return Authority::established; }

@@ -32,7 +32,8 @@ class Store {
   // Makes what was appended durable without blocking; answers StoreSynced{upto}.
   virtual void sync(LogIndex upto) = 0;
   // Replaces snapshot and log atomically; durable when it returns. The first one marks the store
-  // as initialised.
+  // as initialised. Syncs asked before are answered before it returns: later answers are about the
+  // new log.
   [[nodiscard]] virtual Status install(std::string_view snapshot) = 0;
   // Keeps snapshot and log as *.diverged and `state` as state.diverged, replacing earlier ones; the
   // next load() is amnesiac. This store must not be used further.

@@ -40,9 +40,13 @@ struct Daemon {
   std::size_t next = 0;        // item of the stream
   std::deque<Message> outbox;  // sent, not yet ordered
   std::vector<Event> pending;  // answers under way
-  LogIndex durable;            // told by its store
+  LogIndex durable;            // on its disk, and it has been told so
+  std::optional<LogIndex> hanging;  // a sync that is answered when an install ends it
+  std::size_t stale = 0;       // pending answers of the store about a log that was replaced
   bool exited = false;
 };
+
+bool from_store(const Event& event) { return std::holds_alternative<StoreSynced>(event); }
 
 class Group {
  public:
@@ -53,6 +57,8 @@ class Group {
 
   void found();
   void stir(int steps);
+  // A daemon comes back with entries that nobody else has, and whose sync hangs.
+  void return_ahead(NodeId id);
   // No more faults: everything is delivered and answered.
   void calm();
   void check_agreement();
@@ -62,7 +68,7 @@ class Group {
 
  private:
   void begin(NodeId id, StartingPoint start);
-  void crash(NodeId id);
+  void crash(NodeId id, LogIndex ahead = {});
   void reboot(NodeId id);
   void cut(NodeId id);
   void reboot_condemned();
@@ -110,16 +116,24 @@ void Group::begin(NodeId id, StartingPoint start) {
 }
 
 // The daemon dies and begins anew with what is on its disk; the page cache survives it.
-void Group::crash(NodeId id) {
+void Group::crash(NodeId id, LogIndex ahead) {
   const Daemon& dead = daemons_.at(id);
   StartingPoint start;
   start.state = dead.controller->state();
   start.condition =
       start.state.cluster == ClusterId{} ? StoreCondition::blank : StoreCondition::intact;
+  Position& at = start.state.position;
+  if (ahead.value > 0) at = {Epoch(0), at.epoch, LogIndex(at.index.value + ahead.value), Digest(1)};
   begin(id, std::move(start));
   if (cut_off_ == id) cut_off_.reset();
   change_view();
   step(daemons_.at(id), HypervisorConnection{true, ""});
+}
+
+void Group::return_ahead(NodeId id) {
+  crash(id, LogIndex(30));
+  Daemon& daemon = daemons_.at(id);
+  daemon.hanging = daemon.durable;
 }
 
 void Group::reboot(NodeId id) {
@@ -228,11 +242,20 @@ void Group::perform(Daemon& daemon, const Effect& effect) {
   };
   std::visit(
       overloaded{
-          [&](const Multicast& what) { daemon.outbox.push_back(what.message); },
+          [&](const Multicast& what) {
+            const auto* ack = std::get_if<Ack>(&what.message.body);
+            if (ack != nullptr) REQUIRE(ack->durable <= daemon.durable);
+            daemon.outbox.push_back(what.message);
+          },
           [&](const SyncLog& what) {
             later(StoreSynced{what.upto, true, ""});
           },
           [&](const InstallState& what) {
+            if (daemon.hanging) later(StoreSynced{*daemon.hanging, true, ""});
+            daemon.hanging.reset();
+            daemon.stale = static_cast<std::size_t>(
+                std::count_if(daemon.pending.begin(), daemon.pending.end(), from_store));
+            daemon.durable = what.upto;
             later(StoreSynced{what.upto, true, ""});
           },
           [&](const SendSnapshot& what) {
@@ -306,12 +329,20 @@ void Group::drain(Daemon& daemon) {
 
 void Group::answer(Daemon& daemon) {
   if (daemon.pending.empty()) return;
-  const auto at = static_cast<std::ptrdiff_t>(prng_.below(daemon.pending.size()));
-  const Event event = daemon.pending[static_cast<std::size_t>(at)];
-  daemon.pending.erase(daemon.pending.begin() + at);
-  // The controller tells the others once it has heard it, not before.
+  auto chosen = std::next(daemon.pending.begin(),
+                          static_cast<std::ptrdiff_t>(prng_.below(daemon.pending.size())));
+  // A store answers in the order in which it was asked.
+  if (from_store(*chosen)) {
+    chosen = std::find_if(daemon.pending.begin(), daemon.pending.end(), from_store);
+  }
+  const Event event = *chosen;
+  daemon.pending.erase(chosen);
   if (const auto* synced = std::get_if<StoreSynced>(&event)) {
-    daemon.durable = std::max(daemon.durable, synced->upto);
+    if (daemon.stale > 0) {
+      --daemon.stale;
+    } else {
+      daemon.durable = std::max(daemon.durable, synced->upto);
+    }
   }
   step(daemon, event);
 }
@@ -479,4 +510,16 @@ TEST_CASE("replicas property: the same log gives the same state, whatever happen
   // A log that stands still would prove nothing.
   CHECK(positions > 2500);
   CHECK(starts > 100);
+}
+
+TEST_CASE("replicas property: a sync of the log that was replaced is no acknowledgement") {
+  for (std::uint64_t seed = 1; seed <= 25; ++seed) {
+    CAPTURE(seed);
+    Group group(seed);
+    group.found();
+    group.return_ahead(NodeId(3));
+    group.stir(400);
+    group.calm();
+    group.check_agreement();
+  }
 }

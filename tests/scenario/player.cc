@@ -148,8 +148,9 @@ void Player::when(const Words& words) {
                                                   "ChangeConfiguration",
                                                   "OrderVm",
                                                   "OrderNode",
-                                                  "AcceptState"};
-  static_assert(std::variant_size_v<Body> == 20);
+                                                  "AcceptState",
+                                                  "Establish"};
+  static_assert(std::variant_size_v<Body> == 21);
   const auto kind = std::find(kKinds.begin(), kKinds.end(), word(words, 1));
   if (kind == kKinds.end()) throw Failure("there is no message '" + words[1] + "'");
   awaited_ = Awaited{static_cast<std::size_t>(kind - kKinds.begin()), joined(words, 2)};

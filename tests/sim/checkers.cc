@@ -131,7 +131,8 @@ void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
 void Checkers::check_fence(const SimHost& host, NodeId target) {
   const std::string who = name_of(host.id) + " fences " + name_of(target);
   const Standing victim = standing_(target);
-  if (victim.known && victim.responsive && together_(host.id, target) > kAcquainted) {
+  const SimTime heard = std::min(victim.responsive_for, together_(host.id, target));
+  if (victim.known && heard > kAcquainted) {
     fail("S6", who + ", although their daemons hear each other");
   }
   auto& times = fenced_[target];

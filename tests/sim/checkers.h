@@ -41,7 +41,7 @@ struct Activity {
 // What a daemon believes at the moment it acts.
 struct Standing {
   bool known = false;  // false: there is no daemon
-  bool responsive = false;
+  SimTime responsive_for{0};
   LocalView local;
   bool told_quorate = false;  // by Corosync, last
   SimTime told_for{0};        // since when

@@ -54,7 +54,7 @@ Standing SimCluster::standing(NodeId id) const {
   Standing standing;
   standing.known = node.running();
   if (!standing.known) return standing;
-  standing.responsive = node.responsive();
+  standing.responsive_for = node.responsive_for();
   standing.local = node.local();
   const auto told = network_.told(id);
   standing.told_quorate = told.quorate;

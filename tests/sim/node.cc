@@ -63,6 +63,7 @@ void SimNode::thaw() {
   if (!host_.frozen) return;
   env_.trace.say([&] { return name_of(id()) + "      thaws"; });
   env_.thaw(host_);
+  thawed_ = env_.queue.now();
   network_.freeze_changed(id());
   wake();
 }
@@ -170,6 +171,7 @@ void SimNode::stop_corosync() {
 void SimNode::thaw_daemon() {
   if (!daemon_frozen_) return;
   daemon_frozen_ = false;
+  thawed_ = env_.queue.now();
   wake();
 }
 

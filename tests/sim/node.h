@@ -80,6 +80,10 @@ class SimNode {
   [[nodiscard]] bool responsive() const {
     return driver_ != nullptr && !host_.frozen && !daemon_frozen_;
   }
+  // For how long it has been so without a break; a daemon that starts counts from its host's thaw.
+  [[nodiscard]] SimTime responsive_for() const {
+    return responsive() ? env_.queue.now() - thawed_ : SimTime(0);
+  }
   [[nodiscard]] NodeId id() const { return host_.id; }
   [[nodiscard]] const SimHost& host() const { return host_; }
   // Precondition of both: running().
@@ -120,6 +124,7 @@ class SimNode {
   std::uint32_t process_ = 0;  // of the running daemon
   std::uint32_t last_process_ = 100;
   bool daemon_frozen_ = false;
+  SimTime thawed_{0};  // the host or its daemon, last
   bool flipped_ = false;
   bool supervised_ = true;     // systemd starts the daemon again when it ends
   Duration clock_offset_;

@@ -38,10 +38,13 @@ void SimStore::sync(LogIndex upto) {
   SimTime delay = env_.between(milliseconds(1), milliseconds(8)) + extra_;
   if (env_.prng.chance(env_.faults.sync_slow)) delay += milliseconds(3000);
   const bool fails = env_.prng.chance(env_.faults.sync_fails) || broken_;
+  unanswered_ = upto;
   env_.on_host(host_, delay, [this, upto, fails, session = session_, generation = generation_,
                               count = records_.size()] {
-    if (!fails && generation == generation_) durable_ = std::max(durable_, count);
+    if (generation != generation_) return;  // install() has answered it
+    if (!fails) durable_ = std::max(durable_, count);
     if (session != session_) return;
+    if (unanswered_ == upto) unanswered_.reset();
     post_(StoreSynced{upto, !fails, fails ? "input/output error" : ""});
   });
 }
@@ -54,6 +57,7 @@ Status SimStore::install(std::string_view snapshot) {
   initialised_ = true;
   damaged_ = false;
   ++generation_;
+  if (const auto asked = std::exchange(unanswered_, {})) post_(StoreSynced{*asked, true, ""});
   return ok_status();
 }
 

@@ -19,7 +19,7 @@ class SimStore final : public Store {
   SimStore(SimEnv& env, SimHost& host) : env_(env), host_(host) {}
 
   // Where answers go: to the daemon that runs now. Answers to a dead one go nowhere.
-  void connect(Post post) { post_ = std::move(post); ++session_; }
+  void connect(Post post) { post_ = std::move(post); ++session_; unanswered_.reset(); }
 
   [[nodiscard]] Result<StoredState> load() override;
   [[nodiscard]] Status try_write(std::size_t bytes) override;
@@ -48,6 +48,7 @@ class SimStore final : public Store {
   Post post_;
   std::uint64_t session_ = 0;
   std::uint64_t generation_ = 0;  // +1 per installed snapshot
+  std::optional<LogIndex> unanswered_;  // the newest sync that was asked
   bool initialised_ = false;
   bool damaged_ = false;
   bool full_ = false;

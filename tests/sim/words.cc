@@ -82,6 +82,7 @@ class Teller {
   std::string operator()(const Demote& b) const {
     return "Demote " + node(b.node) + because(b.reason);
   }
+  std::string operator()(const Establish&) const { return "Establish"; }
   std::string operator()(const Advance&) const { return "Advance of time"; }
   std::string operator()(const Report& b) const {
     return "Report: " + vm(b.vm) + " is " + word(b.state) + word(b.cause) +

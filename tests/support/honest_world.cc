@@ -448,6 +448,9 @@ std::optional<HonestWorld::Said> HonestWorld::new_view() {
 }
 
 HonestWorld::Said HonestWorld::membership() {
+  if (state_.view.authority == Authority::entitled && prng_.chance(600)) {
+    return say(any_synced(), Establish{});
+  }
   const NodeId id = any_node();
   const auto member = state_.view.members.find(id);
   const bool known = member != state_.view.members.end();

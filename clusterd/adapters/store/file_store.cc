@@ -200,7 +200,7 @@ Status FileStore::append(std::string_view record) {
 void FileStore::sync(LogIndex upto) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    ordered_ = ordered_ ? std::max(*ordered_, upto) : upto;
+    unanswered_ = ordered_ = ordered_ ? std::max(*ordered_, upto) : upto;
   }
   changed_.notify_one();
 }
@@ -223,8 +223,10 @@ Status FileStore::install(std::string_view snapshot) {
   if (old != StoreGeneration()) ::unlink(path(log_name(old)).c_str());
   generation_ = newest_ = generation;
   end_ = empty_log_end(generation);
-  pending_.clear();  // the snapshot has it
+  pending_.clear();  // the snapshot has it, or replaces it
   position_late_ = false;
+  ordered_.reset();
+  if (const auto asked = std::exchange(unanswered_, {})) sink_.post(StoreSynced{*asked, true, ""});
   return ok_status();
 }
 
@@ -306,38 +308,34 @@ void FileStore::run() {
 }
 
 void FileStore::carry_out(Batch batch) {
+  const std::lock_guard<std::mutex> io(io_);
   std::string problem;
   {
-    const std::lock_guard<std::mutex> io(io_);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      problem = failure_;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (batch.generation != generation_ && failure_.empty()) return;  // an install has answered it
+    problem = failure_;
+  }
+  if (problem.empty()) {
+    if (auto status = write_and_sync(batch); !status) {
+      problem = status.error().message;
+      fail(problem);
     }
-    if (problem.empty()) {
-      if (auto status = write_and_sync(batch); !status) {
-        problem = status.error().message;
-        fail(problem);
-      }
-    }
+  }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (unanswered_ == batch.upto) unanswered_.reset();
   }
   sink_.post(StoreSynced{batch.upto, problem.empty(), problem});
 }
 
 Status FileStore::write_and_sync(const Batch& batch) {
-  StoreGeneration generation;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    generation = generation_;
-  }
-  // An install came in between: its snapshot has these records, and is durable.
-  if (batch.generation != generation) return ok_status();
   if (!log_.is_open()) return ok_status();
   if (auto status = log_.write_at(written_, batch.bytes); !status) return status;
   written_ += batch.bytes.size();
   if (written_ == durable_) return ok_status();
   if (auto status = log_.sync(options_.sync_data); !status) return status;
   durable_ = written_;
-  const std::string position = encode_position(generation, ++turn_, batch.end);
+  const std::string position = encode_position(batch.generation, ++turn_, batch.end);
   if (auto status = log_.write_at(position_offset(turn_), position); !status) return status;
   const std::lock_guard<std::mutex> lock(mutex_);
   position_late_ = true;

@@ -106,6 +106,7 @@ class FileStore final : public Store {
   LogEnd end_;                      // guarded by mutex_: with what is pending
   std::string pending_;             // guarded by mutex_
   std::optional<LogIndex> ordered_; // guarded by mutex_
+  std::optional<LogIndex> unanswered_;  // guarded by mutex_; the newest sync that was asked
   std::string failure_;             // guarded by mutex_; empty: none
   bool position_late_ = false;      // guarded by mutex_: written, not synced
   bool stopping_ = false;           // guarded by mutex_

@@ -96,7 +96,7 @@ TEST_CASE("recording: a torn tail is left out, wherever it is torn") {
   const std::string bytes = sample_segment();
   std::size_t most = 0;
   std::size_t refused = 0;
-  for (std::size_t size = 0; size < bytes.size(); ++size) {
+  for (std::size_t size = 0; size <= bytes.size(); ++size) {
     const auto parsed = parse_segment(bytes.substr(0, size));
     if (const auto* segment = std::get_if<Segment>(&parsed)) {
       if (segment->steps.size() < most) FAIL("fewer steps in more bytes, at " << size);

@@ -93,7 +93,8 @@ inline std::vector<Message> sample_messages() {
           sample_of(change),
           sample_of(OrderVm{vm, VmOrderKind::restart, 4}),
           sample_of(OrderNode{host, NodeOrderKind::confirm_dead, true, 5}),
-          sample_of(AcceptState{NodeId(2), 6})};
+          sample_of(AcceptState{NodeId(2), 6}),
+          sample_of(Establish{})};
 }
 
 }  // namespace clusterd::test

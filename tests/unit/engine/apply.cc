@@ -59,6 +59,7 @@ struct Lab {
     activate.ring = state.time;
     for (const auto& [id, node] : state.nodes) activate.names[id] = node.name;
     REQUIRE(say(state, n2, activate).refusal.empty());
+    REQUIRE(say(state, n2, Establish{}).refusal.empty());
   }
   OpId fence_n1() {
     REQUIRE(say(state, n2, OperatePower{PowerOpKind::fence, host_of(state, n1), n2})
@@ -326,7 +327,11 @@ TEST_CASE("apply: a view without a majority may not start, and gets its right by
   for (const NodeId id : {n2, n3}) {
     say(lab.state, n1, OrderNode{host_of(lab.state, id), NodeOrderKind::confirm_dead, false, 1});
   }
-  CHECK((lab.state.view.authority == Authority::established) == wait_for_all);
+  CHECK((lab.state.view.authority == Authority::entitled) == wait_for_all);
+  CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  CHECK(lab.state.position.established < activate.epoch);
+  CHECK(say(lab.state, n1, Establish{}).refusal.empty() == wait_for_all);
+  CHECK((lab.state.position.established == activate.epoch) == wait_for_all);
   CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty() == wait_for_all);
 }
 
@@ -341,6 +346,7 @@ TEST_CASE("apply: a goodbye gives a minority its right no longer than its grace"
   activate.trusted = true;
   activate.wait_for_all = true;
   REQUIRE(say(state, n1, activate).refusal.empty());
+  REQUIRE(say(state, n1, Establish{}).refusal.empty());
   REQUIRE(state.view.authority == Authority::established);
   state.time = state.nodes.at(n2).departure->deadline;
   REQUIRE(say(state, n1, Advance{}).refusal.empty());
@@ -392,7 +398,10 @@ TEST_CASE("apply: an untrusted state starts nothing before an operator accepted 
   activate.trusted = true;
   REQUIRE(say(lab.state, n1, activate).refusal.empty());
   CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  CHECK_FALSE(say(lab.state, n1, Establish{}).refusal.empty());
   CHECK(say(lab.state, n1, AcceptState{n1, 1}).refusal.empty());
+  CHECK_FALSE(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
+  CHECK(say(lab.state, n1, Establish{}).refusal.empty());
   CHECK(say(lab.state, n1, start(lab.state, lab.web, n1)).refusal.empty());
 }
 

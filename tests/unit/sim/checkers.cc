@@ -13,7 +13,7 @@ namespace {
 
 struct Bench {
   SimEnv env{1};
-  Standing standing{true, true, LocalView{}, true, SimTime(0)};
+  Standing standing{true, std::chrono::seconds(60), LocalView{}, true, SimTime(0)};
   SimTime together{0};
   Checkers checkers{env, [this](NodeId) { return standing; },
                     [this](NodeId, NodeId) { return together; }};

@@ -274,7 +274,7 @@ TEST_CASE("store: a trial write tells of a full or broken disk, and leaves nothi
   CHECK(store.append("r").ok());  // a trial that failed is no failure of the store
 }
 
-TEST_CASE("store: installs beside syncs lose nothing and answer everything") {
+TEST_CASE("store: installs beside syncs lose nothing and answer everything before they return") {
   const TemporaryFolder folder;
   SyncSink sink;
   {
@@ -283,6 +283,7 @@ TEST_CASE("store: installs beside syncs lose nothing and answer everything") {
     std::uint64_t index = 0;
     for (int round = 0; round < 20; ++round) {
       REQUIRE(store.install("upto " + std::to_string(index)).ok());
+      REQUIRE(sink.newest() == LogIndex(index));
       for (int i = 0; i < 20; ++i) {
         REQUIRE(store.append(std::to_string(++index)).ok());
         store.sync(LogIndex(index));

@@ -52,6 +52,11 @@ class SyncSink final : public EventSink {
     REQUIRE(came);
     return answers_.back();
   }
+  // The newest answer so far.
+  LogIndex newest() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return answers_.empty() ? LogIndex(0) : answers_.back().upto;
+  }
   std::size_t count() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return answers_.size();
