@@ -151,11 +151,9 @@ Word operation_word(const ClusterState& state, const VmOperation& operation, Clu
   return {start ? "starting" : "stopping", name_of(operation.cause)};
 }
 
+// Precondition: the host is in the view, or in the ring without a daemon.
 Word active_word(const ClusterState& state, const VmState& vm, const Host& host) {
   const bool alive = in_view(state, host);
-  if (!alive && !state.view.ring_only.contains(host.node)) {
-    return {"unknown", node_name(state, host.node) + " is lost and not yet proven dead"};
-  }
   switch (vm.holders.at(host).state) {
     case DomainState::running:
       return {"running", alive ? "" : "the daemon there is gone: this is the last that is known"};

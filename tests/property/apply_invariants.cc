@@ -400,7 +400,31 @@ void check_records(const Step& step) {
   }
 }
 
-void take_step(HonestWorld& world, std::map<std::size_t, std::uint64_t>& done) {
+// How often what matters has happened: else the logs would prove nothing about it.
+struct Tally {
+  std::map<std::size_t, std::uint64_t> accepted;  // by kind
+  std::map<DeathCause, std::uint64_t> deaths;
+  std::uint64_t stale_reports = 0;
+  std::uint64_t released_by_report = 0;
+
+  void count(const Step& step) {
+    const auto* report = std::get_if<Report>(&step.entry.message.body);
+    if (report != nullptr && step.refusal.starts_with("stale")) ++stale_reports;
+    if (!step.refusal.empty()) return;
+    ++accepted[step.entry.message.body.index()];
+    for (const auto& [id, node] : step.after.nodes) {
+      for (const auto& [boot, death] : node.dead) {
+        if (step.newly_dead({id, boot})) ++deaths[death.cause];
+      }
+    }
+    if (report == nullptr || !step.before.vms.contains(report->vm)) return;
+    const auto is = step.after.vms.find(report->vm);
+    const std::size_t holders = is == step.after.vms.end() ? 0 : is->second.holders.size();
+    if (holders < step.before.vms.at(report->vm).holders.size()) ++released_by_report;
+  }
+};
+
+void take_step(HonestWorld& world, Tally& tally) {
   const LogEntry entry = world.next();
   const Before before(world.state());
   const std::size_t kind = entry.message.body.index();
@@ -418,25 +442,31 @@ void take_step(HonestWorld& world, std::map<std::size_t, std::uint64_t>& done) {
   check_records(step);
   REQUIRE(world.runs_twice() == "");
   REQUIRE(world.runs_unheld() == "");
-  if (refusal.empty()) ++done[kind];
+  tally.count(step);
 }
 
 }  // namespace
 
 TEST_CASE("apply property: whatever is planned and asked, the invariants hold after each entry") {
   constexpr std::uint64_t kLogs = 100;
-  std::map<std::size_t, std::uint64_t> done;
+  Tally tally;
   for (std::uint64_t seed = 1; seed <= kLogs; ++seed) {
     CAPTURE(seed);
     HonestWorld world(seed);
-    for (int i = 0; i < 400; ++i) take_step(world, done);
+    for (int i = 0; i < 500; ++i) take_step(world, tally);
     REQUIRE(validate(world.state()).empty());
   }
-  // Every kind of entry has been accepted often: else the logs would prove nothing about it.
   for (std::size_t kind = 3; kind < std::variant_size_v<Body>; ++kind) {
     CAPTURE(kind);
-    CHECK(done[kind] >= 20);
+    CHECK(tally.accepted[kind] >= 20);
   }
+  for (const DeathCause cause :
+       {DeathCause::fenced, DeathCause::new_boot, DeathCause::operator_word}) {
+    CAPTURE(cause);
+    CHECK(tally.deaths[cause] >= 5);
+  }
+  CHECK(tally.stale_reports >= 20);
+  CHECK(tally.released_by_report >= 20);
 }
 
 TEST_CASE("apply property: the history forgets the oldest, and tells no number twice") {

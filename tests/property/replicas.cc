@@ -236,7 +236,7 @@ void Group::perform(Daemon& daemon, const Effect& effect) {
   const auto later = [&](Event event) { daemon.pending.push_back(std::move(event)); };
   const auto look = [&](const VmId& vm, std::uint64_t number) {
     LookedUp answer{vm, number, std::nullopt};
-    if (prng_.chance(900))
+    if (prng_.chance(700))
       answer.found = DomainObservation{vm, random.make<DomainState>(), false, {}};
     later(answer);
   };
@@ -270,7 +270,7 @@ void Group::perform(Daemon& daemon, const Effect& effect) {
             const auto& holders = daemon.controller->state().vms.at(what.vm).holders;
             REQUIRE(holders.size() == 1);
             REQUIRE(holders.begin()->first == Host{daemon.self.node, daemon.self.boot});
-            const bool there = prng_.chance(700);
+            const bool there = prng_.chance(500);
             later(VmOperationEnded{what.op, what.vm, there ? Outcome::done : random.make<Outcome>(),
                                    there ? DomainState::running : DomainState::absent, ""});
           },

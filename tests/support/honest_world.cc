@@ -61,7 +61,7 @@ void HonestWorld::build() {
     cluster.state().config.fence_devices[bmc].agent = "fence_test";
     cluster.node_declaration(node_of(n)).fencing = {{bmc}};
     Machine& machine = machines_[NodeId(static_cast<std::uint32_t>(n))];
-    machine.miswired = prng_.chance(150);
+    machine.miswired = prng_.chance(80);
   }
   cluster.state().view.wait_for_all = prng_.chance(700);
   cluster.state().config.domain_xml[digest_of(kXml)] = kXml;
@@ -85,12 +85,12 @@ LogEntry HonestWorld::next() {
   let_host_speak(any_node());
   std::optional<Said> said;
   const std::uint64_t kind = prng_.below(100);
-  if (kind < 45) said = take_from_an_outbox();
-  if (kind >= 45 && kind < 53) said = new_view();
-  if (kind >= 53 && kind < 65) said = membership();
-  if (kind >= 65 && kind < 70) said = order();
-  if (kind >= 70 && kind < 74) said = configure();
-  if (kind >= 74 && kind < 79) said = nonsense();
+  if (kind < 65) said = take_from_an_outbox();
+  if (kind >= 65 && kind < 67) said = new_view();
+  if (kind >= 67 && kind < 74) said = membership();
+  if (kind >= 74 && kind < 78) said = order();
+  if (kind >= 78 && kind < 81) said = configure();
+  if (kind >= 81 && kind < 84) said = nonsense();
   if (!said) said = plan();
   const std::string bytes = encode(said->message);
   return LogEntry{said->sender, said->message, record_digest(said->sender, bytes)};
@@ -175,7 +175,7 @@ void HonestWorld::upset_hosts() {
     ++machine.daemons;
     machine.outbox.clear();
   }
-  if (!prng_.chance(60)) return;
+  if (!prng_.chance(20)) return;
   const NodeId id = any_node();
   Machine& machine = machines_.at(id);
   switch (prng_.below(8)) {
@@ -236,7 +236,8 @@ void HonestWorld::let_host_speak(NodeId id) {
                        member != state_.view.members.end() &&
                        member->second.phase == MemberPhase::synced &&
                        member->second.incarnation == incarnation(id);
-  if (!follows) return;
+  constexpr std::size_t kSaidEnough = 2;  // what is said must have a chance to arrive
+  if (!follows || machine.outbox.size() >= kSaidEnough) return;
   switch (prng_.below(4)) {
     case 0:
       if (const auto vm = any_vm()) look(id, *vm);
@@ -262,7 +263,8 @@ void HonestWorld::look(NodeId id, const VmId& vm) {
   Report report{vm, state_.vms.at(vm).generation, DomainState::absent, StopCause::none, false};
   if (report.generation.value > 0 && prng_.chance(200)) --report.generation.value;
   if (machine.running.contains(vm)) {
-    report.state = prng_.chance(800) ? DomainState::running : DomainState::paused;
+    report.state = RandomValue(prng_, 0).make<DomainState>();
+    if (report.state == DomainState::absent) report.state = DomainState::running;
     report.agent = prng_.chance(500);
   } else {
     report.cause = RandomValue(prng_, 0).make<StopCause>();
@@ -304,18 +306,31 @@ void HonestWorld::end_power_task(NodeId id) {
   const auto found = any_of(prng_, machine.power_tasks);
   const OpId op = found->first;
   const PowerTask task = found->second;
+  const auto node = state_.nodes.find(task.target);
+  const bool open =
+      node != state_.nodes.end() && node->second.power && node->second.power->id == op;
+  if (!open) {
+    machine.power_tasks.erase(found);
+    return;
+  }
+  // As long as its word has not arrived it may use the device again.
   const std::string device = "bmc-" + node_of(task.target.value);
+  const std::string second = "psu-" + node_of(task.target.value);
   PowerClosed closing{op, task.target, Outcome::unknown, {{device, Power::unknown}}, {}, "silent"};
-  if (const auto reading = use_device(task)) {
+  if (task.kind == PowerOpKind::fence && prng_.chance(150)) {
+    // Only one of two supplies could be switched off.
     closing.outcome = Outcome::done;
-    closing.readings[device] = *reading;
+    closing.readings = {{device, Power::off}, {second, Power::on}};
+    closing.level = {device, second};
+  } else if (const auto reading = use_device(task)) {
+    closing.outcome = Outcome::done;
+    closing.readings = {{device, *reading}};
+    if (*reading == Power::on) closing.readings[second] = Power::on;
     if (prng_.chance(900)) closing.level = {device};
     closing.detail = "";
   }
   if (!machine.powered) return;  // it was its own target
-  // Its word may get lost; it may use the device again then.
   machine.outbox.push_back(say(id, closing).message);
-  if (prng_.chance(700)) machine.power_tasks.erase(op);
 }
 
 // ---- entries ---------------------------------------------------------------------------------
@@ -344,7 +359,7 @@ HonestWorld::Said HonestWorld::plan() {
   const NodeId sender = prng_.chance(900) ? any_synced() : any_node();
   const auto cause = RandomValue(prng_, 0).make<Cause>();
   const auto vm = any_vm();
-  if (vm && prng_.chance(600)) {
+  if (vm && prng_.chance(500)) {
     return say(sender, StartVm{*vm, any_generation(*vm), any_host(), cause});
   }
   if (vm && prng_.chance(400)) {
@@ -353,8 +368,14 @@ HonestWorld::Said HonestWorld::plan() {
     return say(sender, StopVm{*vm, any_generation(*vm), on, cause});
   }
   OperatePower power{RandomValue(prng_, 0).make<PowerOpKind>(), any_host(), any_synced()};
+  if (prng_.chance(500)) power.kind = PowerOpKind::read_power;
   for (const auto& [id, node] : state_.nodes) {
-    if (node.loss && prng_.chance(500)) power.target = {id, node.loss->boot};
+    if (state_.view.members.contains(id) && !node.power && prng_.chance(300)) {
+      power = {PowerOpKind::read_power, host(id), any_synced()};
+    }
+    if (node.loss && !node.power && prng_.chance(500)) {
+      power = {PowerOpKind::fence, {id, node.loss->boot}, any_synced()};
+    }
     if (node.power_on_due && prng_.chance(500)) power.target = {id, *node.power_on_due};
   }
   return say(sender, power);
@@ -481,6 +502,17 @@ HonestWorld::Said HonestWorld::nonsense() {
   const std::size_t kinds = std::variant_size_v<Body> - kFirst;
   RandomValue random(prng_, 0);  // what is not valid does not come as far as apply
   random.fill_alternative(said.message.body, kFirst + prng_.below(kinds));
+  // Somebody else's word on an operation that is open.
+  for (const auto& [id, vm] : state_.vms) {
+    if (!vm.operation || vm.operation->executor.node == said.sender || !prng_.chance(200)) continue;
+    said.message.body = VmClosed{vm.operation->id, id, Outcome::done, DomainState::absent, ""};
+  }
+  for (const auto& [id, node] : state_.nodes) {
+    if (!node.power || node.power->executor.node == said.sender || !prng_.chance(200)) continue;
+    const std::string device = "bmc-" + node_of(id.value);
+    said.message.body =
+        PowerClosed{node.power->id, id, Outcome::done, {{device, Power::off}}, {device}, "a liar"};
+  }
   if (prng_.chance(300)) random.fill(said.message.incarnation);
   if (prng_.chance(300)) random.fill(said.message.stamp);
   return said;

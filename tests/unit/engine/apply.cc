@@ -435,3 +435,123 @@ TEST_CASE("apply: equal histories give equal states, different ones different ch
   CHECK(a.state.position.index == b.state.position.index);
   CHECK(a.state.position.chain != b.state.position.chain);
 }
+
+TEST_CASE("apply: a host that is not switched on again is given up after five attempts, loudly") {
+  Lab lab("n1");
+  lab.calibrate(Power::on);
+  lab.lose_n1();
+  REQUIRE(say(lab.state, n2, off(lab.fence_n1())).refusal.empty());
+  const Host dead{n1, lab.state.nodes.at(n1).boot};
+  for (std::uint32_t attempt = 1; attempt <= 5; ++attempt) {
+    REQUIRE(lab.state.nodes.at(n1).power_on_due);
+    REQUIRE(say(lab.state, n2, OperatePower{PowerOpKind::power_on, dead, n3}).refusal.empty());
+    const OpId op = lab.state.nodes.at(n1).power->id;
+    const PowerClosed failed{op, n1, Outcome::unknown, {}, {}, "no answer"};
+    CHECK(say(lab.state, n2, failed).refusal == "another host executes it");
+    REQUIRE(say(lab.state, n3, failed).refusal.empty());
+    CHECK(lab.state.nodes.at(n1).power_on_attempts == attempt);
+  }
+  CHECK_FALSE(lab.state.nodes.at(n1).power_on_due);
+  CHECK(last_event(lab.state, EventKind::alarm).text ==
+        "n1 could not be switched on again: no answer");
+  CHECK(say(lab.state, n2, OperatePower{PowerOpKind::power_on, dead, n3}).refusal ==
+        "nothing is to be switched on");
+}
+
+TEST_CASE("apply: of very many boots the oldest deaths are forgotten, the newest never") {
+  Lab lab;
+  std::vector<BootId> boots;
+  for (std::uint64_t n = 1; n <= 40; ++n) {
+    Activate activate;
+    activate.epoch = lab.state.position.epoch.next();
+    activate.members = lab.state.view.members;
+    activate.members.at(n1).boot.uuid = test::numbered_uuid(8, n);
+    activate.votes = lab.state.view.votes;
+    activate.trusted = true;
+    boots.push_back(lab.state.nodes.at(n1).boot);
+    REQUIRE(say(lab.state, n2, activate).refusal.empty());
+    CHECK(lab.state.nodes.at(n1).dead.contains(boots.back()));
+  }
+  const auto& dead = lab.state.nodes.at(n1).dead;
+  CHECK(dead.size() == 32);
+  CHECK_FALSE(dead.contains(boots[7]));
+  for (std::size_t n = 8; n < boots.size(); ++n) CHECK(dead.contains(boots[n]));
+}
+
+TEST_CASE("apply: before a cluster is founded no configuration is taken") {
+  ClusterState blank;
+  Message message;
+  message.body = ChangeConfiguration{};
+  CHECK(apply(blank, {n1, message, Digest(1)}).refusal ==
+        "no cluster is founded: `clusterctl init NAME`");
+}
+
+TEST_CASE("apply: a configuration that contradicts what the cluster knows is refused") {
+  Lab lab;
+  ChangeConfiguration change;
+  change.base = lab.state.config.version;
+  std::string why;
+  SECTION("a fence device that is not there goes") {
+    change.delete_fence_devices = {"bmc-n9"};
+    why = "fence_devices.bmc-n9: there is no fence device bmc-n9";
+  }
+  SECTION("a text is not the one that was named") {
+    change.upsert.domain_xml[Digest(7)] = "<domain/>";
+    why = "vms: a domain's XML does not match its digest";
+  }
+  SECTION("the cluster gets another name") {
+    change.upsert.cluster.emplace().name = "other";
+    why = "cluster.name: this cluster was founded as test; names do not change";
+  }
+  SECTION("Corosync knows no such node") {
+    change.upsert.nodes["n9"];
+    why = "nodes.n9: no such node in corosync.conf; it has n1, n2, n3";
+  }
+  const Configuration before = lab.state.config;
+  CHECK(say(lab.state, n1, change).refusal == why);
+  CHECK(lab.state.config == before);
+}
+
+TEST_CASE("apply: a boot that is not trusted stays out: it is not synced and not believed") {
+  Lab lab("n1");
+  lab.lose_n1();
+  const BootId boot = lab.state.nodes.at(n1).boot;
+  Activate activate;
+  activate.epoch = lab.state.position.epoch.next();
+  activate.members = lab.state.view.members;
+  activate.members[n1] = Member{boot, Incarnation(77), lab.state.nodes.at(n1).machine,
+                                MemberPhase::joining, false};
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  const Report running{lab.web, Generation(0), DomainState::running, StopCause::none, false};
+  SECTION("it was proven dead, and is alive") {
+    say(lab.state, n2, OrderNode{{n1, boot}, NodeOrderKind::confirm_dead, false, 1});
+    REQUIRE(lab.state.nodes.at(n1).dead.contains(boot));
+    REQUIRE(say(lab.state, n2, activate).refusal.empty());
+    CHECK(last_event(lab.state, EventKind::alarm).text.starts_with("false death proof: n1"));
+    CHECK(say(lab.state, n1, Synced{}).refusal == "this boot is condemned");
+    CHECK(say(lab.state, n1, running).refusal == "this boot is condemned");
+    CHECK(lab.state.vms.at(lab.web).holders.empty());
+  }
+  SECTION("it is another machine, and the old one may be alive") {
+    activate.members.at(n1).boot.uuid = test::numbered_uuid(8, 1);
+    activate.members.at(n1).machine.uuid = test::numbered_uuid(8, 2);
+    REQUIRE(say(lab.state, n2, activate).refusal.empty());
+    CHECK(say(lab.state, n1, Synced{}).refusal == "another machine under the same node id");
+  }
+  CHECK(lab.state.view.members.at(n1).phase == MemberPhase::joining);
+  const OrderNode order{host_of(lab.state, n3), NodeOrderKind::fence, false, 1};
+  CHECK(say(lab.state, n1, order).refusal == "the asked node is not synced");
+}
+
+TEST_CASE("apply: only a synced member stops a VM, and only on the host that holds it") {
+  Lab lab("n1");
+  const Host host = host_of(lab.state, n1);
+  const StopVm stop{lab.web, Generation(0), host, Cause::desired};
+  lab.lose_n1();
+  CHECK(say(lab.state, n2, stop).refusal == "the host is no synced member");
+  CHECK(say(lab.state, n1, stop).refusal == "its planner is not synced");
+  CHECK(say(lab.state, n2, StopVm{lab.web, Generation(0), host_of(lab.state, n2), Cause::desired})
+            .refusal == "that host does not hold it");
+  CHECK_FALSE(lab.state.vms.at(lab.web).operation);
+}

@@ -184,3 +184,58 @@ TEST_CASE("membership: a late Hello opens the view again only if it knows more")
     CHECK_FALSE(reopens(late, opened_by, Epoch(6)));
   }
 }
+
+TEST_CASE("membership: a cluster is founded by nodes that are all there, blank and free of VMs") {
+  View view;
+  for (const NodeId id : {n1, n2, n3}) {
+    Hello& hello = view.says(id, Epoch(0), LogIndex(0));
+    hello.condition = StoreCondition::blank;
+    hello.cluster = ClusterId{};
+  }
+  Activate founding = view.built(n1);
+  founding.founding = Founding{ClusterId{numbered_uuid(3, 1)}, "prod"};
+  CHECK(view.check(n1, founding).empty());
+  CHECK(view.check(n2, view.built(n2)) == "its sender has no intact state");
+  std::string why;
+  SECTION("not quorate") {
+    view.view.quorum.quorate = false;
+    why = "this node is not quorate";
+  }
+  SECTION("two are missing") {
+    view.hellos.erase(n2);
+    view.hellos.erase(n3);
+    why = "every node of corosync.conf must run clusterd; missing: n2, n3";
+  }
+  SECTION("one was in a cluster") {
+    view.hellos.at(n2).hello.condition = StoreCondition::amnesiac;
+    why = "n2 already has a cluster's state: if it is to be given up, stop its daemon and move its "
+          "state_dir away";
+  }
+  SECTION("one guards VMs") {
+    view.hellos.at(n3).hello.ha_domains = true;
+    why = "n3 guards VMs of an earlier cluster (state_dir/protected): remove them by hand when you "
+          "know that nothing runs them";
+  }
+  CHECK(check_founding(view.view, view.hellos) == why);
+  CHECK(view.check(n1, founding) == why);
+}
+
+TEST_CASE("membership: an Activate counts only from one who spoke, and quotes only what was said") {
+  View view;
+  view.says(n1, Epoch(5), LogIndex(10));
+  view.says(n2, Epoch(5), LogIndex(10));
+  Activate activate = view.built(n1);
+  CHECK(view.check(n3, activate) == "its sender has not said Hello in this view");
+  SECTION("a silent one is called synced") {
+    activate.members.at(n3).phase = MemberPhase::synced;
+    CHECK(view.check(n1, activate) == "a silent member cannot be synced");
+  }
+  SECTION("a silent one is given a boot") {
+    activate.members.at(n3).boot.uuid = numbered_uuid(2, 3);
+    CHECK(view.check(n1, activate) == "it knows a Hello that was not delivered");
+  }
+  SECTION("one begins demoted") {
+    activate.members.at(n2).phase = MemberPhase::demoted;
+    CHECK(view.check(n1, activate) == "a member cannot begin demoted");
+  }
+}

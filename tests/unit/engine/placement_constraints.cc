@@ -23,6 +23,13 @@ TEST_CASE("constraints: a healthy member takes a VM that asks for nothing") {
   CHECK(refusal(cluster).empty());
 }
 
+TEST_CASE("constraints: a node that was never seen takes nothing") {
+  ClusterBuilder cluster = pair();
+  const auto no = refuses(cluster.state(), cluster.vm_id("a"), NodeId(9), cluster.state().time);
+  REQUIRE(no);
+  CHECK(sentence(*no) == "not_a_member: was never seen");
+}
+
 TEST_CASE("constraints: a node that is no full member takes nothing, and each case has a name") {
   ClusterBuilder cluster = pair();
   NodeState& node = cluster.node_state("n1");
@@ -150,6 +157,8 @@ TEST_CASE("constraints: memory and vcpus are told as needed and free") {
   SECTION("what does not fit by a byte never reads as equal") {
     cluster.declaration("a").domain.size.memory = gib(64) + 1;
     CHECK(refusal(cluster) == "memory: needs 64.1 GiB, 64 GiB free");
+    cluster.declaration("a").domain.size.memory = gib(65) - 1;
+    CHECK(refusal(cluster) == "memory: needs 65 GiB, 64 GiB free");
   }
   SECTION("small") {
     cluster.declaration("a").domain.size.memory = 512ULL << 20;
