@@ -13,7 +13,8 @@ function(clusterd_test_entries kind)
     # A file without a test is a failure, not a silent success.
     add_test(NAME ${kind}.${name}
       COMMAND unit_tests --filenames-as-tags --warn NoTests "[#${stem}]")
-    set_tests_properties(${kind}.${name} PROPERTIES LABELS ${kind} TIMEOUT 300)
+    set_tests_properties(${kind}.${name} PROPERTIES LABELS ${kind} TIMEOUT 300
+      ENVIRONMENT TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp)
   endforeach()
 endfunction()
 
@@ -96,6 +97,43 @@ function(clusterd_lab_tests)
   endforeach()
 endfunction()
 
+# Every tests/fuzz/NAME.cc is a libFuzzer target `fuzz_NAME`; `// runs: N` among its first ten lines
+# is how many inputs ctest tries. Of most layers only the decoders are compiled: sanitized templates
+# take their time.
+function(clusterd_fuzz_tests)
+  add_library(fuzz_support STATIC EXCLUDE_FROM_ALL
+    tests/fuzz/support/entry.cc
+    clusterd/codec/record.cc clusterd/codec/recording.cc clusterd/codec/snapshot.cc
+    clusterd/codec/validate.cc clusterd/codec/wire.cc
+    clusterd/runtime/reassembly.cc
+    clusterd/adapters/store/format.cc
+    clusterd/adapters/qb/ipc_frames.cc
+    resource-agents/libvirt/domain_xml.cc
+    fencing/agent/agent_call.cc fencing/agent/agent_process.cc fencing/agent/call_runner.cc
+    fencing/agent/fence_test.cc fencing/agent/redact.cc fencing/agent/round.cc
+    fencing/agent/wiped_text.cc)
+  target_link_libraries(fuzz_support PUBLIC
+    clusterd_options clusterd_config clusterd_model clusterd_base
+    PkgConfig::libqb PkgConfig::pugixml yaml-cpp)
+  add_custom_target(fuzz_targets)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc)
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WLE)
+    add_executable(fuzz_${name} EXCLUDE_FROM_ALL ${file})
+    target_link_libraries(fuzz_${name} PRIVATE fuzz_support)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzz_targets fuzz_${name})
+    file(STRINGS ${file} runs REGEX "^// runs: [0-9]+$" LIMIT_COUNT 1)
+    string(REGEX REPLACE "[^0-9]" "" runs "${runs}")
+    add_test(NAME fuzz.${name}
+      COMMAND ${CMAKE_SOURCE_DIR}/tests/fuzz/run --build-dir ${CMAKE_BINARY_DIR}
+              --runs ${runs} ${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+  endforeach()
+  add_executable(fuzz_corpus EXCLUDE_FROM_ALL tests/fuzz/support/corpus/main.cc)
+  target_link_libraries(fuzz_corpus PRIVATE fuzz_support)
+endfunction()
+
 if("unit" IN_LIST CLUSTERD_TESTS)
   clusterd_unit_tests()
 endif()
@@ -107,6 +145,9 @@ if("seeds" IN_LIST CLUSTERD_TESTS)
 endif()
 if("tidy" IN_LIST CLUSTERD_TESTS)
   clusterd_tidy_tests()
+endif()
+if("fuzz" IN_LIST CLUSTERD_TESTS)
+  clusterd_fuzz_tests()
 endif()
 if("lab" IN_LIST CLUSTERD_TESTS)
   clusterd_lab_tests()

@@ -71,4 +71,11 @@ std::string tidy_text(std::string_view text, std::size_t limit) {
   return tidy;
 }
 
+std::string trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const auto first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return std::string(text.substr(first, text.find_last_not_of(kSpace) - first + 1));
+}
+
 }  // namespace clusterd

@@ -24,4 +24,7 @@ namespace clusterd {
 // and what is longer than `limit` bytes is cut at a character's end.
 [[nodiscard]] std::string tidy_text(std::string_view text, std::size_t limit);
 
+// The text without the white space of XML (space, tab, line breaks) at both ends.
+[[nodiscard]] std::string trimmed(std::string_view text);
+
 }  // namespace clusterd

@@ -4,7 +4,9 @@
 #include <pugixml.hpp>
 #include <string_view>
 
+#include "clusterd/base/text.h"
 #include "clusterd/config/declarations_file.h"
+#include "clusterd/model/limits.h"
 
 namespace clusterd {
 namespace {
@@ -67,7 +69,9 @@ class OptionCheck {
  private:
   void fail(const std::string& where, const std::string& message) {
     const std::string path = path_ + "." + where;
-    errors_.push_back({find_place(places_, path).value_or(Place{}), path + ": " + message});
+    // Names and values in it are the agent's words.
+    errors_.push_back({find_place(places_, path).value_or(Place{}),
+                       tidy_text(path + ": " + message, limits::kDetail)});
   }
 
   bool is_known(const std::string& section, const std::string& name) {

@@ -49,6 +49,15 @@ std::optional<std::string> read_text_file(const std::string& file, std::size_t m
     errors.push_back({place_of(file, text, good), "this byte is no UTF-8"});
     return std::nullopt;
   }
+  // YAML and XML forbid them, but a YAML parser may take one for the end of the file.
+  const auto control = std::find_if(text.begin(), text.end(), [](const char& c) {
+    return has_control({&c, 1});
+  });
+  if (control != text.end()) {
+    const auto offset = static_cast<std::size_t>(control - text.begin());
+    errors.push_back({place_of(file, text, offset), "this byte is a control character"});
+    return std::nullopt;
+  }
   return text;
 }
 

@@ -29,8 +29,8 @@ struct ConfigError {
 
 using ConfigErrors = std::vector<ConfigError>;
 
-// The whole text of a regular file of at most `most` bytes that is UTF-8; nullopt and one error
-// otherwise.
+// The whole text of a regular file of at most `most` bytes that is UTF-8 without control characters
+// (tab and line breaks are none); nullopt and one error otherwise.
 [[nodiscard]] std::optional<std::string> read_text_file(const std::string& file, std::size_t most,
                                                         ConfigErrors& errors);
 

@@ -19,13 +19,6 @@ std::string lower(std::string text) {
   return text;
 }
 
-std::string trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const auto first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(kSpace) - first + 1));
-}
-
 std::optional<std::uint64_t> whole_number(const std::string& text) {
   std::uint64_t value = 0;
   const char* last = text.data() + text.size();

@@ -24,8 +24,11 @@ class Inspector final : public YAML::EventHandler {
  public:
   Inspector(const std::string& file, ConfigErrors& errors) : file_(file), errors_(errors) {}
 
+  // Ends the reading: at a stray comma the parser finds empty documents for ever.
   void OnDocumentStart(const YAML::Mark& mark) override {
-    if (++documents_ == 2) fail(mark, "a second document: one file holds one");
+    if (++documents_ == 2) {
+      throw YAML::ParserException(mark, "a second document or a stray ',': one file holds one");
+    }
   }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { look(mark, "", anchor); }
@@ -124,7 +127,9 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
                                          ConfigErrors& errors, Places& places) {
   const std::size_t before = errors.size();
   try {
-    std::istringstream in(text);
+    // Without the mark of the end the parser takes the end of the file for a missing closing quote.
+    const bool whole_line = !text.empty() && text.back() == '\n';
+    std::istringstream in(text + (whole_line ? "...\n" : "\n...\n"));
     YAML::Parser parser(in);
     Inspector inspector(file, errors);
     while (parser.HandleNextDocument(inspector)) {
@@ -132,7 +137,9 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
     if (errors.size() != before) return std::nullopt;
     return YamlValue(YAML::Load(text), file, "", errors, places);
   } catch (const YAML::Exception& problem) {
-    errors.push_back({at(file, problem.mark), tidy_text(problem.msg, 200)});
+    const bool open = problem.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
+    errors.push_back({at(file, problem.mark), open ? "a quote above here is not closed"
+                                                   : tidy_text(problem.msg, 200)});
   }
   return std::nullopt;
 }

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "clusterd/base/text.h"
+
 namespace clusterd::libvirt {
 namespace {
 
@@ -72,11 +74,11 @@ Result<std::string> prepare_domain_xml(const std::string& declared, const StartT
   auto domain = document.child("domain");
   if (!domain) return Error{"the XML has no <domain> element at its root"};
   const auto uuid = domain.child("uuid");
-  if (uuid && Uuid::parse(uuid.text().get()) != tag.vm.uuid) {
+  if (uuid && Uuid::parse(trimmed(uuid.text().get())) != tag.vm.uuid) {
     return Error{std::string("the XML names UUID ") + uuid.text().get() + ", not " + tag.vm.str()};
   }
   set_text(domain, "uuid", tag.vm.str());
-  if (!domain.child("name")) set_text(domain, "name", tag.name);
+  set_text(domain, "name", tag.name);
   const std::string declared_crash = domain.child("on_crash").text().get();
   set_text(domain, "on_poweroff", "destroy");
   set_text(domain, "on_crash", crash_action(declared_crash));

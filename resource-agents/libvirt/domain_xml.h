@@ -18,7 +18,8 @@ struct StartTag {
   Generation generation;
 };
 
-// The declared XML made fit for a transient HA domain: on_poweroff destroy (a guest that shut
+// The declared XML made fit for a transient HA domain: name and UUID as the cluster knows them
+// (white space around them is an operator's line break), on_poweroff destroy (a guest that shut
 // itself down must not stay as a shell), on_crash without any restart by libvirt (it would be
 // invisible to restart limits), and the operation in the metadata. An error if it is no domain
 // or names another UUID.

@@ -39,6 +39,10 @@ std::string domain(const std::string& name, int number, const std::string& more 
 }
 
 Result<std::string> metadata(const std::string& agent) {
+  if (agent == "fence_odd") {
+    return std::string("<resource-agent><parameters><parameter name='\xff\x07' required='1'/>"
+                       "</parameters></resource-agent>");
+  }
   if (agent == "fence_absent") return Error{"agent fence_absent is not installed on this node"};
   return std::string(R"(a warning
 <?xml version="1.0" ?>
@@ -220,10 +224,15 @@ TEST_CASE("declarations: text that is no acceptable YAML") {
   expect_errors("a: &a [x]\nb: *a\n", {"lab.yaml:1:4: anchors", "lab.yaml:2:4: aliases"});
   expect_errors("nodes: !!python/object:x {}\n", {"lab.yaml:1:8: tags are not read"});
   expect_errors(kNodes + "---\nnodes: {}\n", {"lab.yaml:4:1: a second document"});
+  // The parser would find empty documents for ever, all at this place.
+  expect_errors(", a\n", {"lab.yaml:1:1: a second document or a stray ','"});
   expect_errors("nodes:\n  n1: { labels: { rack: \"r\xff\" } }\n",
                 {"lab.yaml:2:27: this byte is no UTF-8"});
   expect_errors("nodes:\n  n1: { labels: { rack: \"a\\x07\" } }\n",
                 {"lab.yaml:2:25: has a control character"});
+  expect_errors(kNodes + "profiles: \"\n", {"lab.yaml:5:1: a quote above here is not closed"});
+  // What stood behind it was ignored without a word.
+  expect_errors(kNodes + "# " + '\0' + "\nvms: 5\n", {"lab.yaml:4:3: this byte is a control"});
   expect_errors(std::string(200, '[') + "\n", {"lab.yaml:1:17: nested too deeply"});
   expect_errors(std::string(10'000'000, '#'), {"lab.yaml:1:1: has 10000000 bytes; at most"});
   expect_errors("", {"lab.yaml:1:1: must be a mapping"});
@@ -332,6 +341,8 @@ TEST_CASE("declarations: fence devices against what their agents say") {
        "lab.yaml:6:48: ipport of fence_x is a whole number",
        "lab.yaml:6:59: auth of fence_x is one of md5, none",
        "lab.yaml:6:74: a secret does not stand here"});
+  expect_errors(nodes + "fence_devices:\n  b: { agent: fence_odd }\n",
+                {"lab.yaml:4:3: fence_devices.b.options: fence_odd needs the option ??"});
   expect_errors(nodes + "fence_devices:\n  b: { agent: fence_absent }\n  c: {}\n",
                 {"lab.yaml:4:15: is not installed", "lab.yaml:5:3: has no agent"});
   expect_errors(nodes +

@@ -53,4 +53,7 @@ TEST_CASE("node settings: all errors are told at once, each with its place") {
   CHECK(errors_of("recording_size: 1MiB\n") == std::vector<std::string>{"1:17"});
   CHECK(errors_of("- a\n") == std::vector<std::string>{"1:1"});
   CHECK(errors_of("a: [\n").size() == 1);
+  // The quote that is not closed would swallow the rest of the file.
+  CHECK(errors_of("libvirt_uri: \"qemu:///system\nstate_dir: /x\n") ==
+        std::vector<std::string>{"3:1"});
 }

@@ -1,7 +1,6 @@
 // AgentFencer with agents that hang, lie, crash, chatter and breed: unknown is the answer, nothing
 // is left behind, nothing secret is told.
 #include <dirent.h>
-#include <sys/syscall.h>
 
 #include <catch2/catch.hpp>
 
@@ -13,7 +12,17 @@ using namespace clusterd::fence_test;
 
 namespace {
 
+// The threads of this process, by id.
+std::set<std::string> threads() {
+  std::set<std::string> found;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    found.insert(task.path().filename());
+  }
+  return found;
+}
+
 struct Fixture {
+  const std::set<std::string> other_threads = threads();  // a sanitizer has one of its own
   FakeAgents agents;
   PowerSink sink;
   std::unique_ptr<AgentFencer> fencer =
@@ -221,12 +230,11 @@ TEST_CASE_METHOD(Fixture, "fencer: at idle nothing runs and nothing wakes up") {
   agents.agent("fence_good", "good");
   CHECK(run(order(PowerOpKind::read_power, {{device("bmc", "fence_good")}})).outcome ==
         Outcome::done);
-  const auto switches = [] {
+  const auto switches = [this] {
     std::size_t sum = 0;
-    const std::string own = std::to_string(::syscall(SYS_gettid));
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-      if (task.path().filename() == own) continue;
-      std::ifstream status(task.path() / "status");
+    for (const std::string& thread : threads()) {
+      if (other_threads.contains(thread)) continue;
+      std::ifstream status("/proc/self/task/" + thread + "/status");
       for (std::string line; std::getline(status, line);) {
         if (line.starts_with("voluntary_ctxt_switches:")) sum += std::stoul(line.substr(24));
       }

@@ -66,6 +66,15 @@ TEST_CASE("domain xml: another UUID, other XML and no XML are refused") {
   CHECK_FALSE(prepare_domain_xml("", tag()).ok());
 }
 
+TEST_CASE("domain xml: line breaks around name and UUID, which the loader accepts, are no others") {
+  const auto xml = prepare_domain_xml(
+      "<domain><name>\n  web\n</name><uuid>\n  " + std::string(kUuid) + "\n</uuid></domain>",
+      tag());
+  REQUIRE(xml.ok());
+  CHECK(contains(xml.value(), "<name>web</name>"));
+  CHECK(contains(xml.value(), std::string("<uuid>") + kUuid + "</uuid>"));
+}
+
 TEST_CASE("domain xml: foreign domains have no operation, broken numbers neither") {
   CHECK_FALSE(read_domain_facts(domain("")).started_by);
   CHECK_FALSE(read_domain_facts("junk").started_by);
