@@ -81,12 +81,34 @@ int report(const Job& job, RunOptions run, const RunResult& result) {
 // Of this process, in seconds: what others do on the machine does not change it much.
 double cpu_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
+// The recovery that came nearest to its bound.
+struct Slowest {
+  std::uint64_t seed = 0;
+  double seconds = 0;
+  double bound = 0;
+
+  void look(std::uint64_t of, const RunResult& result) {
+    const double took = std::chrono::duration<double>(result.recovery).count();
+    const double most = std::chrono::duration<double>(result.bound).count();
+    if (took * bound <= seconds * most && seed != 0) return;
+    seed = of;
+    seconds = took;
+    bound = most;
+  }
+  void tell() const {
+    if (bound == 0) return;
+    std::printf("slowest recovery: %.1f s after the last fault, predicted at most %.0f s "
+                "(seed %" PRIu64 ")\n", seconds, bound, seed);
+  }
+};
+
 int run_all(const Job& job, ReplayCommand& recordings) {
   const double begin = cpu_time();
   double simulated = 0;
   std::uint64_t steps = 0;
   std::uint64_t fingerprint = 0;
   int worst = kClean;
+  Slowest slowest;
   RunOptions run = job.run;
   for (; run.seed < job.run.seed + job.seeds; ++run.seed) {
     std::snprintf(reproduce_line, sizeof(reproduce_line), "%s\n", reproduce(run).c_str());
@@ -94,6 +116,7 @@ int run_all(const Job& job, ReplayCommand& recordings) {
     recordings.take(run.seed, result);
     simulated += std::chrono::duration<double>(result.simulated).count();
     steps += result.steps;
+    slowest.look(run.seed, result);
     fingerprint = fingerprint * 31 + result.fingerprint;
     if (run.seed % kTwice == 0 && run_seed(run).fingerprint != result.fingerprint) {
       std::printf("seed %" PRIu64 " runs differently the second time\n%s\n", run.seed,
@@ -113,6 +136,7 @@ int run_all(const Job& job, ReplayCommand& recordings) {
               "%.0f events a second, fingerprint %016" PRIx64 "\n",
               job.seeds, worst == kClean ? "clean" : "run", simulated, cpu, simulated / cpu,
               static_cast<double>(steps) / cpu, fingerprint);
+  slowest.tell();
   std::printf("%s", recordings.summary().c_str());
   return worst;
 }

@@ -35,6 +35,8 @@ struct RunResult {
   std::optional<Violation> violation;
   bool liveness = false;  // the violation is one of L1-L3
   SimTime simulated{0};
+  SimTime recovery{0};            // from the last fault until all ran again
+  SimTime bound{0};               // and the longest that it may take (L1)
   std::uint64_t steps = 0;        // of the event queue
   std::uint64_t fingerprint = 0;  // equal for equal runs, in every build
   std::uint32_t entries = 0;      // of the schedule, up to the end or the violation
