@@ -75,19 +75,37 @@ void Player::add_network() {
   commands_["lie"] = [this](const Words& words) { lie(words); };
 }
 
-// lie n2 start vm1 n3, lie n2 fence n3: a message that n2's planner would never send.
+// lie n2 start vm1 n3 [late], lie n2 fence n3, lie n2 activate: a message that n2's planner would
+// never send; `late`: it comes from the epoch before this one. The Activate calls all synced.
 void Player::lie(const Words& words) {
   const sim::SimNode& liar = node(word(words, 1));
-  const sim::SimNode& whom = node(words.back());
   if (!liar.running()) throw Failure(words[1] + " has no daemon");
+  const std::string& what = word(words, 2);
   const ClusterState& state = liar.state();
-  const Host target{whom.id(), whom.host().boot};
-  Message message{state.position.epoch, state.view.members.at(liar.id()).incarnation, state.time,
-                  OperatePower{PowerOpKind::fence, target, liar.id()}};
-  if (either(word(words, 2), "start", "fence")) {
-    const VmId vm = sim::vm_id(vm_number(word(words, 3)));
-    message.body = StartVm{vm, state.vms.at(vm).generation, target, Cause::desired};
+  const auto own = state.view.members.find(liar.id());
+  Message message{state.position.epoch,
+                  own == state.view.members.end() ? Incarnation(1) : own->second.incarnation,
+                  state.time, Body{}};
+  if (what == "activate") {
+    Activate activate;
+    activate.epoch = state.position.epoch.next();
+    for (std::uint32_t number = 1; number <= cluster().options().nodes; ++number) {
+      Member& member = activate.members[NodeId(number)];
+      member.boot = cluster().node(number).host().boot;
+      member.incarnation = Incarnation(1);
+      member.phase = MemberPhase::synced;
+    }
+    message.body = activate;
+  } else {
+    const sim::SimNode& whom = node(word(words, what == "start" ? 4 : 3));
+    const Host target{whom.id(), whom.host().boot};
+    message.body = OperatePower{PowerOpKind::fence, target, liar.id()};
+    if (either(what, "start", "fence")) {
+      const VmId vm = sim::vm_id(vm_number(word(words, 3)));
+      message.body = StartVm{vm, state.vms.at(vm).generation, target, Cause::desired};
+    }
   }
+  if (words.back() == "late") message.epoch = Epoch(message.epoch.value - 1);
   const auto sent = cluster().network().multicast(liar.id(), encode(message));
   if (sent != SendStatus::queued) throw Failure("it cannot be sent now");
 }
