@@ -19,6 +19,14 @@ Place at(const std::string& file, const YAML::Mark& mark) {
   return {file, mark.line + 1, mark.column + 1};
 }
 
+// The place, or the end of the text where it lies beyond: on the mark of the end that root() adds.
+Place within(const std::string& text, Place place) {
+  const auto lines = 1 + std::count(text.begin(), text.end(), '\n');
+  if (place.line <= lines) return place;
+  const std::size_t last_line = text.rfind('\n') + 1;
+  return {place.file, static_cast<int>(lines), static_cast<int>(text.size() - last_line) + 1};
+}
+
 // Looks at a file's events before any value is built.
 class Inspector final : public YAML::EventHandler {
  public:
@@ -138,8 +146,8 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
     return YamlValue(YAML::Load(text), file, "", errors, places);
   } catch (const YAML::Exception& problem) {
     const bool open = problem.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
-    errors.push_back({at(file, problem.mark), open ? "a quote above here is not closed"
-                                                   : tidy_text(problem.msg, 200)});
+    errors.push_back({within(text, at(file, problem.mark)),
+                      open ? "a quote above here is not closed" : tidy_text(problem.msg, 200)});
   }
   return std::nullopt;
 }

@@ -231,6 +231,7 @@ TEST_CASE("declarations: text that is no acceptable YAML") {
   expect_errors("nodes:\n  n1: { labels: { rack: \"a\\x07\" } }\n",
                 {"lab.yaml:2:25: has a control character"});
   expect_errors(kNodes + "profiles: \"\n", {"lab.yaml:5:1: a quote above here is not closed"});
+  expect_errors(kNodes + "profiles: \"", {"lab.yaml:4:12: a quote above here is not closed"});
   // What stood behind it was ignored without a word.
   expect_errors(kNodes + "# " + '\0' + "\nvms: 5\n", {"lab.yaml:4:3: this byte is a control"});
   expect_errors(std::string(200, '[') + "\n", {"lab.yaml:1:17: nested too deeply"});
