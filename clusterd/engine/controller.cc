@@ -211,9 +211,9 @@ void Controller::Impl::wake_at(ClusterTime at) {
 
 ClusterTime Controller::Impl::cluster_now() const {
   const ClusterTime replicated = state.time + (now - time_anchor);
-  // Before anything was replicated, and after a cold start, wall time is the better guess.
-  if (!unbroken) return std::max(replicated, wall_at_start + (now - started));
-  return replicated;
+  if (time_known) return replicated;
+  // What the disk remembers stood still while this daemon was away: the wall clock did not.
+  return std::max(replicated, wall_at_start + (now - started));
 }
 
 bool Controller::Impl::synced_here() const {

@@ -106,8 +106,9 @@ struct ControllerMemory {
   bool ha_domains = false;
   ClusterTime wall_at_start;
   Instant started;
-  Instant time_anchor;  // when state.time was last moved
-  LogIndex durable;     // fsynced here
+  Instant time_anchor;      // when state.time was last moved
+  bool time_known = false;  // it came from the cluster, not from the disk
+  LogIndex durable;         // fsynced here
   std::optional<LogIndex> installing;  // a state that arrived, until the store has it
   std::optional<Instant> unsynced_since;  // of the oldest entry that no sync was asked for
   LogIndex sync_asked;
@@ -178,7 +179,7 @@ struct ControllerMemory {
       s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
       s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
-      s.report_due, s.installing);
+      s.report_due, s.installing, s.time_known);
   }
 };
 

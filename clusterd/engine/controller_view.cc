@@ -135,7 +135,8 @@ void Controller::Impl::apply_entry(const LogEntry& entry) {
   const ClusterTime before = state.time;
   const bool founded = state.cluster == ClusterId{};
   const Applied applied = apply(state, entry);
-  if (state.time != before) time_anchor = now;
+  if (state.time != before || !time_known) time_anchor = now;
+  time_known = true;
   if (!applied.refusal.empty()) {
     log("entry " + std::to_string(state.position.index.value) + " of " +
         node_name(state, entry.sender) + " did nothing: " + applied.refusal);
@@ -229,6 +230,7 @@ void Controller::Impl::on(const SnapshotArrived& event) {
   state = event.state;
   for (const LogEntry& entry : buffered) apply(state, entry);
   time_anchor = now;
+  time_known = true;
   condition = StoreCondition::intact;
   member_synced = true;
   changed = true;

@@ -75,8 +75,10 @@ void Player::add_network() {
   commands_["lie"] = [this](const Words& words) { lie(words); };
 }
 
-// lie n2 start vm1 n3 [late], lie n2 fence n3, lie n2 activate: a message that n2's planner would
-// never send; `late`: it comes from the epoch before this one. The Activate calls all synced.
+// lie n2 start vm1 n3 [late], lie n2 fence n3, lie n2 confirm-dead n3, lie n2 activate, lie n2
+// advance 3h: a message that n2 would never send; `late`: of the epoch before this one. The boot
+// confirmed dead is one that n3 never had; the Activate calls all synced; the Advance is stamped
+// that much later.
 void Player::lie(const Words& words) {
   const sim::SimNode& liar = node(word(words, 1));
   if (!liar.running()) throw Failure(words[1] + " has no daemon");
@@ -96,13 +98,20 @@ void Player::lie(const Words& words) {
       member.phase = MemberPhase::synced;
     }
     message.body = activate;
+  } else if (what == "advance") {
+    message.stamp = state.time + std::chrono::duration_cast<Duration>(span(word(words, 3)));
+    message.body = Advance{};
   } else {
     const sim::SimNode& whom = node(word(words, what == "start" ? 4 : 3));
     const Host target{whom.id(), whom.host().boot};
-    message.body = OperatePower{PowerOpKind::fence, target, liar.id()};
-    if (either(what, "start", "fence")) {
+    if (what == "confirm-dead") {
+      const Host never{whom.id(), BootId{cluster().env().uuid()}};
+      message.body = OrderNode{never, NodeOrderKind::confirm_dead, true};
+    } else if (either(what, "start", "fence")) {
       const VmId vm = sim::vm_id(vm_number(word(words, 3)));
       message.body = StartVm{vm, state.vms.at(vm).generation, target, Cause::desired};
+    } else {
+      message.body = OperatePower{PowerOpKind::fence, target, liar.id()};
     }
   }
   if (words.back() == "late") message.epoch = Epoch(message.epoch.value - 1);
