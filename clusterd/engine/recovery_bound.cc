@@ -55,8 +55,9 @@ Duration stop(const Configuration& configuration) {
 Duration start(const Configuration& configuration) {
   const Timers& timers = configuration.cluster.timers;
   Duration::rep waves = 1;
-  if (const auto at_once = configuration.cluster.parallel_starts_per_node) {
-    waves += static_cast<Duration::rep>(configuration.vms.size()) / std::max(*at_once, 1U);
+  if (const auto limit = configuration.cluster.parallel_starts_per_node) {
+    const std::size_t at_once = std::max(*limit, 1U);
+    waves = static_cast<Duration::rep>((configuration.vms.size() + at_once - 1) / at_once);
   }
   const bool ordered = std::any_of(
       configuration.vms.begin(), configuration.vms.end(),
