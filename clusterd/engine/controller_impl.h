@@ -86,11 +86,10 @@ struct Joining {
   std::optional<std::uint64_t> mark;
   std::vector<LogEntry> buffered;  // delivered after the mark
   bool caught_up = false;          // state adopted; only our own Synced is missing
-  Instant said;                    // Synced was sent; it may be lost like any message
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.mark, s.buffered, s.caught_up, s.said);
+    f(s.mark, s.buffered, s.caught_up);
   }
 };
 
@@ -223,7 +222,6 @@ struct Controller::Impl : ControllerMemory {
   void found();
   void activate_in_turn();
   void transfer();          // Mark and Snapshot for joining members
-  void say_synced();
   void acknowledge();
   void count_digest(NodeId node, const Ack& ack);  // R29
   void start_over();        // if this replica has diverged from the others

@@ -243,19 +243,8 @@ void Controller::Impl::on(const SnapshotArrived& event) {
   sync_asked = state.position.index;
   installing = durable = sync_asked;  // durable when the effect is carried out, or this daemon ends
   effects.push_back(InstallState{sync_asked});
-  say_synced();
-}
-
-// Level triggered, since it may be lost like any message: said again until it is applied.
-void Controller::Impl::say_synced() {
-  static constexpr Duration kAgain{5000};
-  if (!joining || !joining->caught_up) return;
-  const bool first = joining->said == Instant{};
-  if (first || now - joining->said >= kAgain) {
-    joining->said = now;
-    multicast(Synced{state.position.index, state.position.chain});
-  }
-  wake_at(joining->said + kAgain);
+  // Once: a view keeps what is sent in it, and the next view asks for everything anew (R12).
+  multicast(Synced{state.position.index, state.position.chain});
 }
 
 void Controller::Impl::keep_view() {
@@ -357,7 +346,6 @@ void Controller::Impl::activate_in_turn() {
 }
 
 void Controller::Impl::transfer() {
-  say_synced();
   if (!is_coordinator()) return;
   std::string who;
   for (const auto& [id, member] : state.view.members) {
