@@ -1,8 +1,9 @@
 #include "clusterd/daemon/answers.h"
 
 #include "clusterd/base/overloaded.h"
-#include "clusterd/codec/json_report.h"
 #include "clusterd/codec/json_config.h"
+#include "clusterd/codec/json_report.h"
+#include "clusterd/engine/forecast.h"
 #include "clusterd/engine/report.h"
 #include "clusterd/engine/review.h"
 
@@ -17,6 +18,17 @@ ControlReply explain(const ExplainVm& request, const ClusterState& state, const 
   if (report) return json(to_json(*report));
   return {ReplyCode::refused, "there is no VM " + request.name + ": `clusterctl get vms`", {},
           false};
+}
+
+ControlReply what_if(const WhatIf& request, const ClusterState& state, ClusterTime now) {
+  const auto down = nodes_named(state, request.down);
+  if (const auto* problem = std::get_if<std::string>(&down)) {
+    return {ReplyCode::refused, *problem, {}, false};
+  }
+  const Forecast told = forecast(state, std::get<std::set<NodeId>>(down), now);
+  ControlReply reply = json(to_json(report_forecast(state, told)));
+  if (!told.feasible) reply.code = ReplyCode::refused;
+  return reply;
 }
 
 }  // namespace
@@ -36,6 +48,7 @@ ControlReply answer(const ControlRequest& request, const ClusterState& state,
             return json(review_json(
                 state.config, review(state, change_of(what), now)));
           },
+          [&](const WhatIf& what) { return what_if(what, state, now); },
           [](const auto&) {
             return ControlReply{ReplyCode::usage, "this request does not only read", {}, false};
           }},

@@ -81,7 +81,9 @@ NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& cap
   const Word word = node_word(state, id, now);
   const NodeCapacity room = capacity.of(id);
   NodeReport report;
+  report.id = id;
   report.name = node_name(state, id);
+  report.capacity = node.facts.total;
   report.state = word.state;
   report.reason = word.reason;
   report.memory_total = room.memory;
@@ -213,10 +215,15 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   report.name = vm.name;
   report.uuid = id.str();
   report.desired = desired(vm);
+  report.declared = vm.declared;
+  report.size = vm.size;
   report.state = word.state;
   report.reason = word.reason;
   report.health = "none";
-  if (const auto policy = resolved(state, vm)) report.priority = policy->priority;
+  if (const auto policy = resolved(state, vm)) {
+    report.priority = policy->priority;
+    report.preemptible = policy->preemptible;
+  }
   const auto active = active_on(vm);
   if (active) {
     report.node = node_name(state, active->node);
