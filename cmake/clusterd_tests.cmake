@@ -120,7 +120,8 @@ endfunction()
 function(clusterd_fuzz_tests)
   add_library(fuzz_support STATIC EXCLUDE_FROM_ALL
     tests/fuzz/support/entry.cc
-    clusterd/codec/json_status.cc clusterd/codec/record.cc clusterd/codec/recording.cc clusterd/codec/snapshot.cc
+    clusterd/codec/json_status.cc
+    clusterd/codec/record.cc clusterd/codec/recording.cc clusterd/codec/snapshot.cc
     clusterd/codec/validate.cc clusterd/codec/wire.cc
     clusterd/runtime/reassembly.cc
     clusterd/adapters/store/format.cc

@@ -3,8 +3,9 @@
 
   plan_speed.py BIN_DIR
 
-Goal: less than a second of the processor's time, which others on the machine lengthen less than the
-clock's. From 16 nodes and 1,000 VMs on it grows by 16 where every VM looks at every node, by 4 elsewhere.
+Goal: less than a second of the processor's time, which others on the machine lengthen less than
+the clock's. From 16 nodes and 1,000 VMs on it grows by 16 where every VM looks at every node, by 4
+elsewhere.
 """
 
 import os

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "clusterd/engine/queries.h"
 #include "tests/support/cluster_builder.h"
 
 namespace {
@@ -99,7 +100,7 @@ TEST_CASE("forecast: what finds no place is told with every node's reason") {
 
 TEST_CASE("forecast: a preemptible VM without a place leaves a plan feasible") {
   Asked asked = classic();
-  asked.cluster.vm("ci", {.on = "n1", .memory = gib(30), .priority = 100});
+  asked.cluster.vm("ci", {.on = "n1", .memory = gib(34), .priority = 100});
   asked.cluster.declaration("ci").policy.preemptible = true;
   const Forecast forecast = asked.down({"n1"});
   CHECK(forecast.feasible);
