@@ -35,7 +35,7 @@ std::optional<StatusReport> read_saved(const std::string& file, ConfigErrors& er
 
 // A VM whose domain could not be read has no size either: that was told already.
 bool follows_from(const Finding& finding, const LoadedDeclarations& loaded) {
-  return !loaded.errors.empty() &&
+  return loaded.places.contains(finding.path + ".domain") &&
          finding.message == "has neither a domain nor memory: its size is not known";
 }
 
