@@ -92,6 +92,7 @@ Json json_of(const std::optional<ReserveReport>& reserve) {
   }
   return {{"required", reserve->required},
           {"tolerated", reserve->tolerated},
+          {"at_least", reserve->at_least},
           {"ok", reserve->ok},
           {"proof", reserve->proof},
           {"blocking", blocking},

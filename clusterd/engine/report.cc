@@ -329,6 +329,24 @@ StatusReport report_status(const ClusterState& state, const LocalView& local, Cl
   return report;
 }
 
+ReserveReport report_reserve(const ClusterState& state, const Reserve& reserve) {
+  ReserveReport report;
+  report.required = reserve.required;
+  report.tolerated = reserve.tolerated;
+  report.at_least = reserve.at_least;
+  report.ok = reserve.ok;
+  report.proof = name_of(reserve.proof);
+  for (const Blocking& blocking : reserve.blocking) {
+    ReserveReport::Blocking told;
+    for (const NodeId& id : blocking.down) told.down.push_back(node_name(state, id));
+    const auto vm = blocking.vm ? state.vms.find(*blocking.vm) : state.vms.end();
+    if (vm != state.vms.end()) told.vm = vm->second.name;
+    report.blocking.push_back(std::move(told));
+  }
+  if (reserve.remedy) report.remedy = reserve.remedy->text;
+  return report;
+}
+
 std::optional<ExplainReport> explain_vm(const ClusterState& state, const LocalView& local,
                                         const std::string& name, ClusterTime now) {
   static constexpr std::size_t kEvents = 20;

@@ -219,3 +219,14 @@ TEST_CASE("forecast: unknown nodes are named, with the known ones") {
   REQUIRE(std::holds_alternative<std::string>(named));
   CHECK(std::get<std::string>(named) == "there is no node n7, n9; known are n1, n2, n3, n4");
 }
+
+TEST_CASE("forecast: the reserve is that of the cluster as it then is") {
+  Asked asked = classic();
+  CHECK(asked.down({}).reserve.ok);
+  const Forecast forecast = asked.down({"n4"});
+  CHECK(forecast.feasible);
+  CHECK(forecast.reserve == reserve_of(forecast.after, forecast.after.time));
+  // Three hosts with 20 GiB free each: one more may be lost. Two with nine VMs: none.
+  CHECK(forecast.reserve.tolerated >= 1);
+  CHECK_FALSE(asked.down({"n4", "n3"}).reserve.ok);
+}
