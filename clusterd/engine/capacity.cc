@@ -1,5 +1,6 @@
 #include "clusterd/engine/capacity.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "clusterd/engine/queries.h"
@@ -25,8 +26,10 @@ NodeCapacity offer_of(const ClusterState& state, const NodeState& node) {
     total = declared->second.capacity.value_or(total);
     reserved = declared->second.host_reserved;
   }
-  const Resources offer = offered(total, reserved, state.config.cluster.overcommit);
-  return {offer.memory, offer.vcpus, 0, 0};
+  Overcommit factor = state.config.cluster.overcommit;
+  const Resources offer = offered(total, reserved, factor);
+  factor.memory = std::max(factor.memory, factor.degraded_memory);
+  return {offer.memory, offer.vcpus, 0, 0, offered(total, reserved, factor).memory};
 }
 
 // Calls `on_node(NodeId)` once for every node where the VM may be active. Two boots of one node
@@ -78,6 +81,11 @@ NodeCapacity Capacity::of(NodeId node) const {
 void Capacity::reserve(const Resources& size, NodeId node) {
   const auto found = nodes_.find(node);
   if (found != nodes_.end()) found->second.take(size);
+}
+
+void Capacity::release(const Resources& size, NodeId node) {
+  const auto found = nodes_.find(node);
+  if (found != nodes_.end()) found->second.give_back(size);
 }
 
 NodeCapacity capacity_of(const ClusterState& state, NodeId node) {
