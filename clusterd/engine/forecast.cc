@@ -5,7 +5,6 @@
 
 #include "clusterd/base/assert.h"
 #include "clusterd/engine/apply_detail.h"
-#include "clusterd/engine/fleet.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
 #include "clusterd/engine/report.h"
@@ -13,9 +12,8 @@
 namespace clusterd {
 namespace {
 
-// Somebody else needs its room; it would run otherwise.
-bool is_preemption(const VmState& vm, const StopVm& stop) {
-  return should_run(vm) && stop.cause != Cause::restart_order;
+bool is_preemption(const StopVm& stop) {
+  return stop.cause == Cause::preempted;
 }
 
 // A copy of the state in which things go on as planned.
@@ -152,8 +150,7 @@ class Course {
   bool carry_out(const StopVm& stop) {
     const auto planner = coordinator(state_);
     if (!planner) return false;
-    const ActionKind kind =
-        is_preemption(state_.vms.at(stop.vm), stop) ? ActionKind::preempt : ActionKind::stop;
+    const ActionKind kind = is_preemption(stop) ? ActionKind::preempt : ActionKind::stop;
     hear(*planner, state_.view.members.at(*planner).incarnation, stop);
     const auto& operation = state_.vms.at(stop.vm).operation;
     if (!operation) return false;
@@ -180,12 +177,11 @@ class Course {
   }
 
   void tell_unplaced(Forecast& result) {
-    const Fleet fleet(state_, now_, FleetUse::plan);
+    const Relations relations(state_.config);
     for (Placement& placement : plan_.placements) {
       auto* none = std::get_if<NoCandidate>(&placement.result);
       if (none == nullptr) continue;
-      const auto known = fleet.vm(placement.vm);
-      const bool guaranteed = known && fleet.vms()[*known].standing == Standing::guaranteed;
+      const bool guaranteed = !is_preemptible(state_, relations, placement.vm);
       if (guaranteed) result.feasible = false;
       result.unplaced.push_back({placement.vm, guaranteed, std::move(*none)});
     }
