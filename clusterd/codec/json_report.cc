@@ -59,6 +59,7 @@ Json json_of(const NodeReport& node) {
                          : Json(nullptr)},
       {"memory_total", node.memory_total},
       {"memory_used", node.memory_used},
+      {"degraded", node.degraded},
       {"vcpus_total", node.vcpus_total},
       {"vcpus_used", node.vcpus_used},
       {"vms", node.vms},
@@ -92,6 +93,7 @@ Json json_of(const std::optional<ReserveReport>& reserve) {
   }
   return {{"required", reserve->required},
           {"tolerated", reserve->tolerated},
+          {"at_least", reserve->at_least},
           {"ok", reserve->ok},
           {"proof", reserve->proof},
           {"blocking", blocking},

@@ -12,6 +12,7 @@
 #include "clusterd/engine/forecast.h"
 #include "clusterd/engine/offline.h"
 #include "clusterd/engine/queries.h"
+#include "clusterd/engine/report.h"
 #include "clusterd/model/limits.h"
 #include "clusterd/model/merge.h"
 
@@ -35,7 +36,7 @@ std::optional<StatusReport> read_saved(const std::string& file, ConfigErrors& er
 
 // A VM whose domain could not be read has no size either: that was told already.
 bool follows_from(const Finding& finding, const LoadedDeclarations& loaded) {
-  return !loaded.errors.empty() &&
+  return loaded.places.contains(finding.path + ".domain") &&
          finding.message == "has neither a domain nor memory: its size is not known";
 }
 
@@ -88,6 +89,7 @@ int plan(const Options& options, const PlanOptions& wanted) {
   if (starts_first) state = forecast(state, {}, state.time).after;
   const Forecast told = forecast(state, down, state.time);
   ForecastReport report = report_forecast(state, told);
+  report.reserve_before = report_reserve(state, reserve_of(state, state.time));
   if (starts_first) report.assumed = places(state);
   const std::string json = to_json(report);
   if (options.json) {

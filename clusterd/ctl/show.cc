@@ -63,10 +63,10 @@ std::string headline(const Json& cluster, bool colour) {
 std::string reserve_line(const std::string& what, const Json& reserve, bool colour) {
   if (!reserve.is_object()) return "";
   const bool ok = reserve.at("ok").get<bool>();
-  std::string line = what + ": " +
-                     (ok ? painted("ok", "32", colour) : painted("NOT OK", "1;31", colour)) + ", " +
-                     text(reserve, "tolerated") + " host failures can be borne, " +
-                     text(reserve, "required") + " must be";
+  std::string line =
+      what + ": " + (ok ? painted("ok", "32", colour) : painted("NOT OK", "1;31", colour)) + ", " +
+      (reserve.at("at_least").get<bool>() ? "at least " : "") + text(reserve, "tolerated") +
+      " host failures can be borne, " + text(reserve, "required") + " must be";
   if (text(reserve, "proof") != "exact") line += " (not decided within the limit of work)";
   line += "\n";
   for (const Json& one : reserve.at("blocking")) {

@@ -20,13 +20,25 @@ ControlReply explain(const ExplainVm& request, const ClusterState& state, const 
           false};
 }
 
-ControlReply what_if(const WhatIf& request, const ClusterState& state, ClusterTime now) {
+ControlReply status(const ClusterState& state, const LocalView& local, ClusterTime now,
+                    ReserveWatch& reserve) {
+  StatusReport report = report_status(state, local, now);
+  if (const auto& known = reserve.look(state, now)) report.reserve = report_reserve(state, *known);
+  return json(to_json(report));
+}
+
+ControlReply what_if(const WhatIf& request, const ClusterState& state, ClusterTime now,
+                     ReserveWatch& reserve) {
   const auto down = nodes_named(state, request.down);
   if (const auto* problem = std::get_if<std::string>(&down)) {
     return {ReplyCode::refused, *problem, {}, false};
   }
   const Forecast told = forecast(state, std::get<std::set<NodeId>>(down), now);
-  ControlReply reply = json(to_json(report_forecast(state, told)));
+  ForecastReport report = report_forecast(state, told);
+  if (const auto& known = reserve.look(state, now)) {
+    report.reserve_before = report_reserve(state, *known);
+  }
+  ControlReply reply = json(to_json(report));
   if (!told.feasible) reply.code = ReplyCode::refused;
   return reply;
 }
@@ -34,10 +46,10 @@ ControlReply what_if(const WhatIf& request, const ClusterState& state, ClusterTi
 }  // namespace
 
 ControlReply answer(const ControlRequest& request, const ClusterState& state,
-                    const LocalView& local, ClusterTime now) {
+                    const LocalView& local, ClusterTime now, ReserveWatch& reserve) {
   return std::visit(
       overloaded{
-          [&](const GetStatus&) { return json(to_json(report_status(state, local, now))); },
+          [&](const GetStatus&) { return status(state, local, now, reserve); },
           [&](const GetConfiguration&) { return json(configuration_json(state.config)); },
           [&](const ExplainVm& what) { return explain(what, state, local, now); },
           [&](const GetHistory& what) {
@@ -48,7 +60,7 @@ ControlReply answer(const ControlRequest& request, const ClusterState& state,
             return json(review_json(
                 state.config, review(state, change_of(what), now)));
           },
-          [&](const WhatIf& what) { return what_if(what, state, now); },
+          [&](const WhatIf& what) { return what_if(what, state, now, reserve); },
           [](const auto&) {
             return ControlReply{ReplyCode::usage, "this request does not only read", {}, false};
           }},

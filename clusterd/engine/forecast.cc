@@ -7,26 +7,13 @@
 #include "clusterd/engine/apply_detail.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
+#include "clusterd/engine/report.h"
 
 namespace clusterd {
 namespace {
 
-// Somebody else needs its room; it would run otherwise.
-bool is_preemption(const VmState& vm, const StopVm& stop) {
-  return should_run(vm) && stop.cause != Cause::restart_order;
-}
-
-// A VM that should run and may not be pre-empted. One such member makes a whole group that: its
-// members run together or not at all.
-bool is_guaranteed(const ClusterState& state, const Relations& relations, const VmId& id) {
-  const auto by_itself = [&](const VmId& one) {
-    const auto vm = state.vms.find(one);
-    if (vm == state.vms.end() || !should_run(vm->second)) return false;
-    const auto rules = resolved(state, vm->second);
-    return rules && !rules->preemptible;
-  };
-  const auto& group = relations.of(id).group;
-  return by_itself(id) || std::any_of(group.begin(), group.end(), by_itself);
+bool is_preemption(const StopVm& stop) {
+  return stop.cause == Cause::preempted;
 }
 
 // A copy of the state in which things go on as planned.
@@ -70,14 +57,7 @@ class Course {
   Forecast result() && {
     Forecast result;
     result.actions = std::move(actions_);
-    const Relations relations(state_.config);
-    for (Placement& placement : plan_.placements) {
-      auto* none = std::get_if<NoCandidate>(&placement.result);
-      if (none == nullptr) continue;
-      const bool guaranteed = is_guaranteed(state_, relations, placement.vm);
-      if (guaranteed) result.feasible = false;
-      result.unplaced.push_back({placement.vm, guaranteed, std::move(*none)});
-    }
+    tell_unplaced(result);
     const Capacity capacity(state_);
     for (const auto& [id, node] : state_.nodes) {
       const NodeCapacity room = capacity.of(id);
@@ -85,6 +65,7 @@ class Course {
         result.degraded.push_back(id);
       }
     }
+    result.reserve = reserve_of(state_, now_);
     result.after = std::move(state_);
     return result;
   }
@@ -169,8 +150,7 @@ class Course {
   bool carry_out(const StopVm& stop) {
     const auto planner = coordinator(state_);
     if (!planner) return false;
-    const ActionKind kind =
-        is_preemption(state_.vms.at(stop.vm), stop) ? ActionKind::preempt : ActionKind::stop;
+    const ActionKind kind = is_preemption(stop) ? ActionKind::preempt : ActionKind::stop;
     hear(*planner, state_.view.members.at(*planner).incarnation, stop);
     const auto& operation = state_.vms.at(stop.vm).operation;
     if (!operation) return false;
@@ -179,13 +159,32 @@ class Course {
     return true;
   }
 
-  // Once nothing else is left to do: hosts that settle after a fence take VMs again.
+  // Once nothing else is left to do: fences of hosts that are back end, and hosts that settle
+  // after one take VMs again.
   bool pass_time() {
     ClusterTime settled = now_;
-    for (const auto& [id, node] : state_.nodes) settled = std::max(settled, node.settle_until);
-    if (settled == now_) return false;
+    bool fenced = false;
+    for (auto& [id, node] : state_.nodes) {
+      settled = std::max(settled, node.settle_until);
+      const bool fence = node.power && node.power->kind == PowerOpKind::fence;
+      if (!fence || member_of(state_, id) == nullptr) continue;
+      node.power.reset();
+      fenced = true;
+    }
+    if (settled == now_ && !fenced) return false;
     now_ = settled;
     return true;
+  }
+
+  void tell_unplaced(Forecast& result) {
+    const Relations relations(state_.config);
+    for (Placement& placement : plan_.placements) {
+      auto* none = std::get_if<NoCandidate>(&placement.result);
+      if (none == nullptr) continue;
+      const bool guaranteed = !is_preemptible(state_, relations, placement.vm);
+      if (guaranteed) result.feasible = false;
+      result.unplaced.push_back({placement.vm, guaranteed, std::move(*none)});
+    }
   }
 
   void note(const VmId& vm, ActionKind kind, std::optional<NodeId> to) {
@@ -264,6 +263,7 @@ ForecastReport report_forecast(const ClusterState& state, const Forecast& foreca
     }
     report.unplaced.push_back(std::move(told));
   }
+  report.reserve = report_reserve(state, forecast.reserve);
   for (const NodeId& id : forecast.degraded) report.degraded.push_back(node_name(state, id));
   return report;
 }

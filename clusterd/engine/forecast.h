@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "clusterd/engine/placement.h"
+#include "clusterd/engine/reserve.h"
 #include "clusterd/model/report.h"
 
 namespace clusterd {
@@ -50,7 +51,8 @@ struct Forecast {
   std::vector<PlannedAction> actions;  // in the order in which the planner decides on them
   std::vector<Unplaced> unplaced;      // most important first
   std::vector<NodeId> degraded;        // nodes with more memory in use than they normally offer
-  ClusterState after;                  // the copy, when all of it has happened
+  Reserve reserve;                     // when all of it has happened
+  ClusterState after;                  // the copy, then
 };
 
 // `down`: these hosts die at once, and are proven dead; nodes that the state does not know are
@@ -58,7 +60,7 @@ struct Forecast {
 // that are open, whatever is planned. What hinders the planner for a time only does not count:
 // back-offs, start_after, parallel_starts_per_node, a host that settles after a fence, a missing
 // quorum, `disarm`.
-// Costs a copy of the state and, mostly, two to four plans.
+// Costs a copy of the state, mostly two to four plans, and a proof of the reserve.
 [[nodiscard]] Forecast forecast(const ClusterState& state, const std::set<NodeId>& down,
                                 ClusterTime now);
 

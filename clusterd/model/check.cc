@@ -80,7 +80,8 @@ class Checker {
           }
         }
       }
-      if (node.fencing.empty() && config_.nodes.size() > 1) {
+      const bool unfenced = node.fencing.empty() && config_.nodes.size() > 1;
+      if (unfenced && purpose_ == Purpose::apply) {
         warn(path, "has no fence device: when it is lost, its VMs wait for an operator");
       }
       if (node.capacity && (node.host_reserved.memory >= node.capacity->memory ||

@@ -14,11 +14,12 @@ namespace clusterd {
 struct ReserveReport {
   std::uint32_t required = 0;   // host failures that were declared
   std::uint32_t tolerated = 0;  // ... and that can be recovered, whichever hosts they hit
+  bool at_least = false;        // more may be: larger sets of hosts were too many to look at
   bool ok = false;
   std::string proof;  // exact, unknown
   struct Blocking {
     std::vector<std::string> down;  // hosts whose loss together is one too many
-    std::string vm;                 // one that finds no place then; empty: none is known
+    std::string vm;                 // one that finds no place then; empty: the search took too long
   };
   std::vector<Blocking> blocking;
   std::string remedy;  // the smallest known change that would restore it; empty: none is needed
@@ -36,6 +37,7 @@ struct NodeReport {
   std::uint64_t memory_used = 0;
   std::uint64_t vcpus_total = 0;
   std::uint64_t vcpus_used = 0;
+  bool degraded = false;  // uses more memory than it offers in normal mode
   std::size_t vms = 0;
   struct Device {
     std::string name;

@@ -57,7 +57,7 @@ def played(program, transcript):
 
 
 def main():
-    program = os.path.join(sys.argv[1], "clusterctl")
+    program = os.path.join(os.path.abspath(sys.argv[1]), "clusterctl")
     names = sys.argv[2:]
     cases = sorted(glob.glob(os.path.join(HERE, "cases", "*.txt")))
     if names:

@@ -39,7 +39,7 @@ bool documented(const std::string& wanted) {
 }
 
 ReserveReport some_reserve() {
-  return {1, 0, false, "exact", {{{"n3"}, "big"}}, "give n2 4 GiB more"};
+  return {1, 0, false, false, "exact", {{{"n3"}, "big"}}, "give n2 4 GiB more"};
 }
 
 }  // namespace
@@ -75,13 +75,14 @@ TEST_CASE("json: a forecast has the shape of docs/api.md, which is the contract'
   const Json json = Json::parse(text);
   CHECK(documented(shape(json.at("actions"))));
   CHECK(documented(shape(json.at("unplaced"))));
-  CHECK(text == R"({"feasible":false,)"
-                R"("actions":[{"vm":"web1","action":"start","from":"n1","to":"n4"},)"
-                R"({"vm":"ci7","action":"preempt","from":"n4","to":null}],)"
-                R"("unplaced":[{"vm":"big","guaranteed":true,"reason":null,)"
-                R"("reasons":[{"node":"n2","reason":"memory: needs 32 GiB, 20 GiB free"}]}],)"
-                R"("degraded":["n4"],"assumed":[{"vm":"web1","node":"n1"}],)"
-                R"("reserve":{"required":1,"tolerated":0,"ok":false,"proof":"exact",)"
-                R"("blocking":[{"down":["n3"],"vm":"big"}],"remedy":"give n2 4 GiB more"},)"
-                R"("reserve_before":null})");
+  CHECK(text ==
+        R"({"feasible":false,)"
+        R"("actions":[{"vm":"web1","action":"start","from":"n1","to":"n4"},)"
+        R"({"vm":"ci7","action":"preempt","from":"n4","to":null}],)"
+        R"("unplaced":[{"vm":"big","guaranteed":true,"reason":null,)"
+        R"("reasons":[{"node":"n2","reason":"memory: needs 32 GiB, 20 GiB free"}]}],)"
+        R"("degraded":["n4"],"assumed":[{"vm":"web1","node":"n1"}],)"
+        R"("reserve":{"required":1,"tolerated":0,"at_least":false,"ok":false,"proof":"exact",)"
+        R"("blocking":[{"down":["n3"],"vm":"big"}],"remedy":"give n2 4 GiB more"},)"
+        R"("reserve_before":null})");
 }

@@ -112,6 +112,32 @@ TEST_CASE("forecast: a preemptible VM without a place leaves a plan feasible") {
   }
 }
 
+TEST_CASE("forecast: a preemptible VM leaves, and starts again where there is room") {
+  Asked asked;
+  asked.cluster.node("n1", {.memory = gib(16)}).node("n2", {.memory = gib(16)});
+  asked.cluster.node("n3", {.memory = gib(7)});
+  asked.cluster.vm("web", {.on = "n1", .memory = gib(8)}).vm("db", {.on = "n2", .memory = gib(8)});
+  asked.cluster.vm("ci", {.on = "n2", .memory = gib(6)});
+  asked.cluster.declaration("ci").policy.preemptible = true;
+  CHECK(asked.actions({"n1"}) == Lines{"ci preempt n2 -", "web start n1 n2", "ci start n2 n3"});
+  asked.cluster.vm("other", {.on = "n3", .memory = gib(4)});
+  const Forecast forecast = asked.down({"n1"});
+  CHECK(told(asked.cluster.build(), forecast) == Lines{"ci preempt n2 -", "web start n1 n2"});
+  CHECK(homeless(asked.cluster.build(), forecast) == Lines{"ci"});
+  CHECK(forecast.feasible);
+}
+
+TEST_CASE("forecast: nodes that would run in degraded mode are named") {
+  Asked asked;
+  asked.cluster.node("n1", {.memory = gib(8)}).node("n2", {.memory = gib(12)});
+  asked.cluster.vm("a", {.on = "n1", .memory = gib(8)}).vm("b", {.on = "n2", .memory = gib(8)});
+  CHECK_FALSE(asked.down({"n1"}).feasible);
+  asked.cluster.settings([](ClusterSettings& s) { s.overcommit.degraded_memory = 1500; });
+  const Forecast forecast = asked.down({"n1"});
+  CHECK(forecast.feasible);
+  CHECK(forecast.degraded == std::vector<NodeId>{asked.cluster.node_id("n2")});
+}
+
 TEST_CASE("forecast: survivors stay where they are") {
   Asked asked;
   asked.cluster.node("n1", {.memory = gib(8)}).node("n2", {.memory = gib(8)});
@@ -218,4 +244,15 @@ TEST_CASE("forecast: unknown nodes are named, with the known ones") {
   const auto named = nodes_named(state, {"n1", "n7", "n9"});
   REQUIRE(std::holds_alternative<std::string>(named));
   CHECK(std::get<std::string>(named) == "there is no node n7, n9; known are n1, n2, n3, n4");
+}
+
+TEST_CASE("forecast: the reserve is that of the cluster as it then is") {
+  Asked asked = classic();
+  CHECK(asked.down({}).reserve.ok);
+  const Forecast forecast = asked.down({"n4"});
+  CHECK(forecast.feasible);
+  CHECK(forecast.reserve == reserve_of(forecast.after, forecast.after.time));
+  // Three hosts with 20 GiB free each: one more may be lost. Two with nine VMs: none.
+  CHECK(forecast.reserve.tolerated >= 1);
+  CHECK_FALSE(asked.down({"n4", "n3"}).reserve.ok);
 }

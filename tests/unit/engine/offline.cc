@@ -38,8 +38,7 @@ std::vector<std::string> errors(const OfflineState& offline) {
 std::vector<std::string> warnings(const OfflineState& offline) {
   std::vector<std::string> found;
   for (const Finding& finding : offline.findings) {
-    const bool about_fencing = finding.message.find("fence device") != std::string::npos;
-    if (finding.severity == Severity::warning && !about_fencing) found.push_back(finding.path);
+    if (finding.severity == Severity::warning) found.push_back(finding.path);
   }
   return found;
 }
