@@ -13,13 +13,6 @@ namespace {
 
 using Index = std::uint32_t;
 
-// What is larger counts as this, so that no sum of sizes wraps: a VM of it fits nowhere.
-constexpr std::uint64_t kHuge = 1ULL << 50;
-
-PackingSize size_of(const Resources& size) {
-  return {std::min(size.memory, kHuge), std::min<std::uint64_t>(size.vcpus, kHuge)};
-}
-
 std::uint64_t less(std::uint64_t a, std::uint64_t b) {
   return a > b ? a - b : 0;
 }
@@ -28,43 +21,16 @@ bool contains(const std::vector<Index>& ascending, Index value) {
   return std::binary_search(ascending.begin(), ascending.end(), value);
 }
 
-// What resolve() would answer for one key; null: nobody said anything. See rules_of in
-// constraints.cc: resolving every VM whole takes longer than all the rest.
-template <class T>
-const T* said(const VmPolicy& own, const VmPolicy* profile, std::optional<T> VmPolicy::*key) {
-  if (own.*key) return &*(own.*key);
-  return profile != nullptr && profile->*key ? &*(profile->*key) : nullptr;
-}
-
-const VmPolicy* profile_of(const Configuration& config, const VmDeclaration& vm) {
-  if (vm.profile.empty()) return nullptr;
-  const auto found = config.profiles.find(vm.profile);
-  return found == config.profiles.end() ? nullptr : &found->second;
-}
-
-// Declarations by the domains' UUIDs, so that they can be read beside the states, which are in that
-// order, without a search by name for each.
-std::vector<const std::pair<const std::string, VmDeclaration>*> by_uuid(
-    const Configuration& config) {
-  std::vector<const std::pair<const std::string, VmDeclaration>*> result;
-  result.reserve(config.vms.size());
-  for (const auto& entry : config.vms) result.push_back(&entry);
-  std::sort(result.begin(), result.end(), [](const auto* a, const auto* b) {
-    return a->second.domain.uuid < b->second.domain.uuid;
-  });
-  return result;
-}
-
 }  // namespace
 
 // ---- from the state ----------------------------------------------------------------------------
 
-Fleet::Fleet(const ClusterState& state, ClusterTime now, FleetUse use,
+Fleet::Fleet(const ClusterState& state, ClusterTime now, FleetUse use, const FleetRules& rules,
              const std::map<VmId, NodeId>& planned) {
   read_nodes(state, now, use);
-  read_vms(state, planned);
-  read_relations(state);
-  settle_groups(state);
+  read_kinds(state, rules);
+  read_vms(state, rules, planned);
+  for (Index vm = 0; vm < vms_.size(); ++vm) settle(vm);
 }
 
 void Fleet::read_nodes(const ClusterState& state, ClusterTime now, FleetUse use) {
@@ -75,8 +41,8 @@ void Fleet::read_nodes(const ClusterState& state, ClusterTime now, FleetUse use)
     const ClusterTime at = use == FleetUse::proof ? std::max(now, node.settle_until) : now;
     one.online = !node_exclusion(state, id, at);
     const NodeCapacity offer = offer_of(state, node);
-    one.offer = {std::min(offer.memory, kHuge - 1), std::min(offer.vcpus, kHuge - 1)};
-    one.degraded_memory = std::min(offer.degraded_memory, kHuge - 1);
+    one.offer = {std::min(offer.memory, kHugeSize - 1), std::min(offer.vcpus, kHugeSize - 1)};
+    one.degraded_memory = std::min(offer.degraded_memory, kHugeSize - 1);
     nodes_.push_back(std::move(one));
   }
 }
@@ -94,110 +60,74 @@ void Fleet::read_places(const ClusterState& state, const VmState& vm, std::optio
   out.on.insert(std::lower_bound(out.on.begin(), out.on.end(), *planned), *planned);
 }
 
-void Fleet::read_policy(const Configuration& config, const VmDeclaration& vm, FleetVm& out) const {
-  const VmPolicy* const profile = profile_of(config, vm);
-  const auto* priority = said(vm.policy, profile, &VmPolicy::priority);
-  const auto* preemptible = said(vm.policy, profile, &VmPolicy::preemptible);
-  const auto* memory = said(vm.policy, profile, &VmPolicy::memory);
-  const auto* vcpus = said(vm.policy, profile, &VmPolicy::vcpus);
-  const Resources& size = vm.domain.size;
-  out.need =
-      size_of({memory != nullptr ? *memory : size.memory, vcpus != nullptr ? *vcpus : size.vcpus});
-  out.priority = priority != nullptr ? *priority : ResolvedVm{}.priority;
-  const bool may_stop = preemptible != nullptr && *preemptible;
-  out.standing = may_stop ? Standing::lodger : Standing::guaranteed;
-}
-
-Fleet::Kind Fleet::kind_of(const ClusterState& state, const VmDeclaration& vm) const {
-  const ResolvedVm rules = resolve(state.config, vm);
-  Kind kind;
-  kind.allows.assign(nodes_.size(), 0);
-  for (Index n = 0; n < nodes_.size(); ++n) {
-    const NodeId id = nodes_[n].id;
-    if (!nodes_[n].online) continue;
-    if (rule_exclusion(rules, id, state.nodes.at(id).name, node_declaration(state, id),
-                       Detail::omit)) {
-      continue;
+void Fleet::read_kinds(const ClusterState& state, const FleetRules& rules) {
+  for (const ResolvedVm& example : rules.kinds) {
+    Kind& kind = kinds_.emplace_back();
+    kind.allows.assign(nodes_.size(), 0);
+    for (Index n = 0; n < nodes_.size(); ++n) {
+      const NodeId id = nodes_[n].id;
+      if (!nodes_[n].online) continue;
+      if (rule_exclusion(example, id, state.nodes.at(id).name, node_declaration(state, id),
+                         Detail::omit)) {
+        continue;
+      }
+      kind.allows[n] = 1;
+      kind.nodes.push_back(n);
     }
-    kind.allows[n] = 1;
-    kind.nodes.push_back(n);
   }
-  return kind;
+  // Of those that are not declared.
+  kinds_.push_back({{}, std::vector<std::uint8_t>(nodes_.size(), 0)});
 }
 
-void Fleet::read_vms(const ClusterState& state, const std::map<VmId, NodeId>& planned) {
-  const auto declared = by_uuid(state.config);
-  auto next = declared.begin();
+void Fleet::read_vms(const ClusterState& state, const FleetRules& rules,
+                     const std::map<VmId, NodeId>& planned) {
+  std::vector<Index> vm_of(rules.vms.size(), kNone);
+  Index next = 0;  // both ascend, so that nobody need be searched
   auto plan = planned.begin();
-  std::map<RuleKey, Index> kinds;
-  kinds_.push_back({{}, std::vector<std::uint8_t>(nodes_.size(), 0)});  // of the undeclared
   vms_.reserve(state.vms.size());
   for (const auto& [id, vm] : state.vms) {
     FleetVm& one = vms_.emplace_back();
     one.id = id;
+    one.counted = one.need = packing_size(vm.size);
+    one.kind = static_cast<Index>(kinds_.size() - 1);
     while (plan != planned.end() && plan->first < id) ++plan;
     const bool is_planned = plan != planned.end() && plan->first == id;
     read_places(state, vm, is_planned ? node(plan->second) : std::nullopt, one);
-    while (next != declared.end() && (*next)->second.domain.uuid < id) ++next;
-    const bool known = !vm.tombstone && next != declared.end() &&
-                       (*next)->second.domain.uuid == id && (*next)->first == vm.name;
-    const VmDeclaration* declaration = known ? &(*next)->second : vm_declaration(state, vm);
-    if (declaration != nullptr) {
-      read_policy(state.config, *declaration, one);
-      const auto [kind, fresh] =
-          kinds.emplace(RuleKey(state.config, *declaration), static_cast<Index>(kinds_.size()));
-      if (fresh) kinds_.push_back(kind_of(state, *declaration));
-      one.kind = kind->second;
-    }
+    while (next < rules.vms.size() && rules.vms[next].id < id) ++next;
+    const bool declared = !vm.tombstone && next < rules.vms.size() && rules.vms[next].id == id &&
+                          rules.vms[next].name == vm.name;
+    if (!declared) continue;
+    const FleetRules::Vm& rule = rules.vms[next];
+    vm_of[next] = static_cast<Index>(vms_.size() - 1);
+    one.need = rule.need;
+    one.priority = rule.priority;
+    one.kind = rule.kind;
     // Where it is already it has the size with which it counts there, until it ends.
-    one.counted = size_of(vm.size);
-    if (declaration == nullptr) one.need = one.counted;
-    const bool starts = is_planned && one.ghost.size() + 1 == one.on.size();
-    if (starts && !may_be_active_on(state, vm, plan->second)) one.counted = one.need;
+    if (is_planned && !may_be_active_on(state, vm, plan->second)) one.counted = one.need;
+    if (!should_run(vm)) continue;
+    const bool stopping = vm.operation && vm.operation->kind == VmOpKind::stop;
+    one.standing = !rule.may_stop ? Standing::guaranteed
+                   : stopping     ? Standing::leaving
+                                  : Standing::lodger;
   }
+  read_relations(rules, vm_of);
 }
 
-void Fleet::read_relations(const ClusterState& state) {
-  bonds_.emplace_back();
-  std::map<VmId, Index> groups;  // by the first member
-  const Relations relations(state.config);
-  const auto indices = [&](const std::vector<VmId>& ids) {
+void Fleet::read_relations(const FleetRules& rules, const std::vector<Index>& vm_of) {
+  const auto known = [&](const std::vector<Index>& list) {
     std::vector<Index> result;
-    for (const VmId& id : ids) {
-      if (const auto known = vm(id)) result.push_back(*known);
+    for (const Index one : list) {
+      if (vm_of[one] != kNone) result.push_back(vm_of[one]);
     }
     return result;
   };
-  for (const auto& [id, one] : relations.all()) {
-    const auto self = vm(id);
-    if (!self || (one.apart.empty() && one.group.empty())) continue;
-    vms_[*self].bonds = static_cast<Index>(bonds_.size());
-    Bonds& bonds = bonds_.emplace_back();
-    bonds.apart = indices(one.apart);
-    if (one.group.empty()) continue;
-    const auto [group, fresh] =
-        groups.emplace(one.group.front(), static_cast<Index>(groups_.size()));
-    if (fresh) groups_.push_back(indices(one.group));
-    bonds.group = group->second;
-  }
-}
-
-// Nobody of a group may be stopped unless all of it may, as is_preemptible() in constraints.h says.
-void Fleet::settle_groups(const ClusterState& state) {
-  for (const std::vector<Index>& group : groups_) {
-    const bool all = std::all_of(group.begin(), group.end(), [&](Index member) {
-      return vms_[member].standing == Standing::lodger;
-    });
-    if (all) continue;
-    for (const Index member : group) vms_[member].standing = Standing::guaranteed;
-  }
-  Index index = 0;
-  for (const auto& [id, vm] : state.vms) {
-    FleetVm& one = vms_[index];
-    const bool stopping = vm.operation && vm.operation->kind == VmOpKind::stop;
-    if (!should_run(vm)) one.standing = Standing::fixed;
-    if (one.standing == Standing::lodger && stopping) one.standing = Standing::leaving;
-    settle(index++);
+  bonds_.emplace_back();
+  for (const auto& group : rules.groups) groups_.push_back(known(group));
+  for (Index i = 0; i < rules.vms.size(); ++i) {
+    const FleetRules::Vm& rule = rules.vms[i];
+    if (vm_of[i] == kNone || (rule.apart.empty() && !rule.group)) continue;
+    vms_[vm_of[i]].bonds = static_cast<Index>(bonds_.size());
+    bonds_.push_back({known(rule.apart), rule.group.value_or(kNone)});
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "clusterd/engine/capacity.h"
+#include "clusterd/engine/fleet_rules.h"
 #include "clusterd/engine/packing.h"
 
 namespace clusterd {
@@ -64,9 +65,12 @@ class Fleet {
   using Index = std::uint32_t;
 
   // `planned`: VMs that will be there soon, beside those that are. They stay there, whatever
-  // holds them now. O(VMs + nodes * kinds of rules).
-  Fleet(const ClusterState& state, ClusterTime now, FleetUse use,
+  // holds them now. `rules` are those of the state's configuration. O(VMs + nodes * kinds).
+  Fleet(const ClusterState& state, ClusterTime now, FleetUse use, const FleetRules& rules,
         const std::map<VmId, NodeId>& planned = {});
+  Fleet(const ClusterState& state, ClusterTime now, FleetUse use,
+        const std::map<VmId, NodeId>& planned = {})
+      : Fleet(state, now, use, FleetRules(state.config), planned) {}
 
   // Ascending by id; all that the state knows.
   [[nodiscard]] const std::vector<FleetNode>& nodes() const { return nodes_; }
@@ -117,13 +121,12 @@ class Fleet {
   static constexpr Index kNone = std::numeric_limits<Index>::max();
 
   void read_nodes(const ClusterState& state, ClusterTime now, FleetUse use);
-  void read_vms(const ClusterState& state, const std::map<VmId, NodeId>& planned);
-  void read_policy(const Configuration& config, const VmDeclaration& vm, FleetVm& out) const;
-  [[nodiscard]] Kind kind_of(const ClusterState& state, const VmDeclaration& vm) const;
+  void read_kinds(const ClusterState& state, const FleetRules& rules);
+  void read_vms(const ClusterState& state, const FleetRules& rules,
+                const std::map<VmId, NodeId>& planned);
   void read_places(const ClusterState& state, const VmState& vm, std::optional<Index> planned,
                    FleetVm& out) const;
-  void read_relations(const ClusterState& state);
-  void settle_groups(const ClusterState& state);
+  void read_relations(const FleetRules& rules, const std::vector<Index>& vm_of);
   void settle(Index vm);
   void unsettle(Index vm);
   [[nodiscard]] bool is_lost(Index node, const std::vector<Index>& lost) const;

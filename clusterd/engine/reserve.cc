@@ -258,7 +258,9 @@ std::optional<Remedy> ReserveProver::remedy(const ClusterState& state, const Fle
 
 Reserve ReserveProver::prove(const ClusterState& state, ClusterTime now) {
   const std::map<VmId, NodeId> planned = places_of(plan_vms(state, now).placements);
-  const Fleet fleet(state, now, FleetUse::proof, planned);
+  if (!rules_ || version_ != state.config.version) rules_.emplace(state.config);
+  version_ = state.config.version;
+  const Fleet fleet(state, now, FleetUse::proof, *rules_, planned);
   renumber(fleet);
   ++round_;
   steps_ = 0;

@@ -63,8 +63,9 @@ struct ReserveEffort {
 [[nodiscard]] Reserve reserve_of(const ClusterState& state, ClusterTime now,
                                  const ReserveEffort& effort = {});
 
-// The same answers again and again, as the state changes. It keeps where the VMs of every set went
-// and looks for another place only if that no longer holds. What reserve_of() cannot decide within
+// The same answers again and again, as the state of one cluster changes: states with the same
+// version of the configuration must have the same one. It keeps where the VMs of every set went and
+// looks for another place only if that no longer holds. What reserve_of() cannot decide within
 // its limits this may know from before: so what every replica must answer alike (apply) asks
 // reserve_of().
 class ReserveProver {
@@ -103,7 +104,9 @@ class ReserveProver {
   [[nodiscard]] std::optional<Remedy> remedy(const ClusterState& state, const Fleet& fleet);
 
   const ReserveEffort effort_;
-  std::vector<VmId> vms_;  // what the indices of known_ mean
+  ConfigVersion version_;
+  std::optional<FleetRules> rules_;  // of that version
+  std::vector<VmId> vms_;            // what the indices of known_ mean
   std::vector<NodeId> nodes_;
   std::map<std::vector<Index>, Recovery> known_;  // by the lost nodes, ascending
   std::uint64_t round_ = 0;

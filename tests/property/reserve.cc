@@ -458,6 +458,7 @@ TEST_CASE("reserve property: what a prover remembers changes no answer") {
       REQUIRE(reserve == reserve_of(state, state.time));
       const std::uint64_t vms = state.vms.size();
       const std::string vm = vm_name(prng.below(vms));
+      cluster.state().config.version = cluster.state().config.version.next();
       switch (prng.below(7)) {
         case 0:
           cluster.vm_state(vm).holders.clear();
