@@ -64,6 +64,9 @@ class Capacity {
   std::map<NodeId, NodeCapacity> nodes_;
 };
 
+// What the node offers while nothing uses it.
+[[nodiscard]] NodeCapacity offer_of(const ClusterState& state, const NodeState& node);
+
 // The same for one node alone, without building the rest.
 [[nodiscard]] NodeCapacity capacity_of(const ClusterState& state, NodeId node);
 
