@@ -54,6 +54,7 @@ Json json_of(const NodeReport& node) {
           {"declared", node.declared},
           {"memory_total", node.memory_total},
           {"memory_used", node.memory_used},
+          {"degraded", node.degraded},
           {"vcpus_total", node.vcpus_total},
           {"vcpus_used", node.vcpus_used},
           {"vms", node.vms},

@@ -101,7 +101,8 @@ std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId id, Cl
     return Exclusion{id, ExclusionKind::condemned, "this boot of it is proven dead"};
   }
   switch (member->second.phase) {
-    case MemberPhase::synced: break;
+    case MemberPhase::synced:
+      break;
     case MemberPhase::joining:
       return Exclusion{id, ExclusionKind::not_synced, "has no trusted copy of the state yet"};
     case MemberPhase::demoted:
@@ -196,17 +197,17 @@ std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
   return std::nullopt;
 }
 
-std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                        const Need& need, Detail detail) {
+std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity, const Need& need,
+                                        Detail detail, Mode mode) {
   const bool tell = detail == Detail::tell;
+  const std::uint64_t memory_free = capacity.memory_free(mode);
   const std::string whose =
       tell && need.vms > 1 ? " for the " + std::to_string(need.vms) + " VMs of its group" : "";
-  if (need.memory > capacity.memory_free()) {
+  if (need.memory > memory_free) {
     if (!tell) return Exclusion{node, ExclusionKind::memory, ""};
     return Exclusion{node, ExclusionKind::memory,
                      "needs " + size_text(need.memory, need.memory, Rounding::up) + whose + ", " +
-                         size_text(capacity.memory_free(), need.memory, Rounding::down) +
-                         " free"};
+                         size_text(memory_free, need.memory, Rounding::down) + " free"};
   }
   if (need.vcpus > capacity.vcpus_free()) {
     if (!tell) return Exclusion{node, ExclusionKind::vcpus, ""};
@@ -278,6 +279,33 @@ const VmRelations& Relations::of(const VmId& vm) const {
   return found == relations_.end() ? none_ : found->second;
 }
 
+namespace {
+
+bool declared_preemptible(const ClusterState& state, const VmId& id) {
+  const auto known = state.vms.find(id);
+  if (known == state.vms.end()) return false;
+  const VmDeclaration* vm = vm_declaration(state, known->second);
+  if (vm == nullptr) return false;
+  if (vm->policy.preemptible) return *vm->policy.preemptible;
+  const auto profile = state.config.profiles.find(vm->profile);
+  return profile != state.config.profiles.end() && profile->second.preemptible.value_or(false);
+}
+
+}  // namespace
+
+bool is_preemptible(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const std::vector<VmId>& group = relations.of(vm).group;
+  return declared_preemptible(state, vm) &&
+         std::all_of(group.begin(), group.end(),
+                     [&](const VmId& other) { return declared_preemptible(state, other); });
+}
+
+Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const auto known = state.vms.find(vm);
+  const bool ran = known != state.vms.end() && ran_before(known->second);
+  return ran && !is_preemptible(state, relations, vm) ? Mode::degraded : Mode::normal;
+}
+
 bool Whereabouts::on(const VmId& vm, NodeId node) const {
   const auto planned = planned_.find(vm);
   if (planned != planned_.end() && planned->second == node) return true;
@@ -298,8 +326,7 @@ std::vector<NodeId> Whereabouts::stays_on(const VmId& vm) const {
   return nodes;
 }
 
-std::optional<Exclusion> relation_exclusion(const ClusterState& state,
-                                            const VmRelations& relations,
+std::optional<Exclusion> relation_exclusion(const ClusterState& state, const VmRelations& relations,
                                             const Whereabouts& whereabouts, const VmId& vm,
                                             NodeId node, Detail detail) {
   const bool tell = detail == Detail::tell;
@@ -333,15 +360,14 @@ std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm, Node
   }
   const Relations relations(state.config);
   const Whereabouts whereabouts(state);
-  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node,
-                                   Detail::tell)) {
+  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node, Detail::tell)) {
     return no;
   }
   NodeCapacity capacity = capacity_of(state, node);
   if (may_be_active_on(state, known->second, node)) capacity.give_back(known->second.size);
   Need need;
   need.add(rules->size);
-  return room_exclusion(node, capacity, need, Detail::tell);
+  return room_exclusion(node, capacity, need, Detail::tell, mode_of(state, relations, vm));
 }
 
 namespace {

@@ -88,7 +88,8 @@ class RuleKey {
 
 // memory and vcpus, on top of what is used.
 [[nodiscard]] std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                                      const Need& need, Detail detail);
+                                                      const Need& need, Detail detail,
+                                                      Mode mode = Mode::normal);
 
 // Whom a VM is bound to, whoever of the two declared it. All lists ascend.
 struct VmRelations {
@@ -113,6 +114,14 @@ class Relations {
   VmRelations none_;
 };
 
+// True if the VM may be stopped to make room for a guaranteed one: it is declared preemptible, and
+// so is everybody that together_with binds it to. A VM that is not declared is not.
+[[nodiscard]] bool is_preemptible(const ClusterState& state, const Relations& relations,
+                                  const VmId& vm);
+
+// Whether the VM may have memory in degraded mode at its next start: it is guaranteed and ran before.
+[[nodiscard]] Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm);
+
 // Where VMs are, as far as rules between VMs care: where they may be active, or where the plan
 // in the making has put them.
 class Whereabouts {
@@ -120,6 +129,7 @@ class Whereabouts {
   explicit Whereabouts(const ClusterState& state) : state_(state) {}
 
   void put(const VmId& vm, NodeId node) { planned_[vm] = node; }
+  void forget(const VmId& vm) { planned_.erase(vm); }
   [[nodiscard]] bool is_planned(const VmId& vm) const { return planned_.count(vm) != 0; }
   // Planned there, or may be active there in a boot that is not proven dead.
   [[nodiscard]] bool on(const VmId& vm, NodeId node) const;

@@ -9,7 +9,7 @@
 namespace clusterd {
 namespace {
 
-std::string name_of(Cause cause) {
+std::string name_of(Cause cause, VmOpKind kind) {
   switch (cause) {
     case Cause::desired:
       return "it is wanted";
@@ -23,6 +23,9 @@ std::string name_of(Cause cause) {
       return "an operator restarts it";
     case Cause::undeclared:
       return "it is no longer declared";
+    case Cause::preempted:
+      return kind == VmOpKind::start ? "there is room for it again"
+                                     : "it makes room for a VM that is not preemptible";
   }
   return {};
 }
@@ -88,6 +91,7 @@ NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& cap
   report.memory_used = room.memory_used;
   report.vcpus_total = room.vcpus;
   report.vcpus_used = room.vcpus_used;
+  report.degraded = member_of(state, id) != nullptr && room.memory_used > room.memory;
   for (const auto& [vm_id, vm] : state.vms) {
     report.vms += static_cast<std::size_t>(
         std::any_of(vm.holders.begin(), vm.holders.end(), [&](const auto& holder) {
@@ -148,7 +152,7 @@ Word operation_word(const ClusterState& state, const VmOperation& operation, Clu
                          operation.id.str() +
                          (operation.detail.empty() ? "" : ": " + operation.detail)};
   }
-  return {start ? "starting" : "stopping", name_of(operation.cause)};
+  return {start ? "starting" : "stopping", name_of(operation.cause, operation.kind)};
 }
 
 // Precondition: the host is in the view, or in the ring without a daemon.
@@ -203,7 +207,8 @@ Word vm_word(const ClusterState& state, const VmId& id, const VmState& vm, const
   }
   const Placement* planned = placement_of(plan, id);
   const std::string reason = planned == nullptr ? "" : placement_text(state, *planned);
-  return {vm.failures.given_up ? "failed" : "waiting", reason};
+  if (vm.failures.given_up) return {"failed", reason};
+  return {vm.next_cause == Cause::preempted ? "preempted" : "waiting", reason};
 }
 
 VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
@@ -261,6 +266,10 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
     const bool bad = node.state == "condemned" || node.state == "unmanaged" ||
                      node.state == "lost" || node.state == "fencing";
     if (bad) shout("node " + node.name + " is " + node.state + ": " + node.reason);
+    if (node.degraded) {
+      shout("node " + node.name +
+            " is in degraded mode: its VMs have more memory together than overcommit.memory allows");
+    }
     if (node.declared && node.fence_devices.empty()) {
       shout("node " + node.name + " has no fence device: its VMs cannot be recovered without you");
     }

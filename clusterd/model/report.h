@@ -20,6 +20,7 @@ struct NodeReport {
   std::uint64_t memory_used = 0;
   std::uint64_t vcpus_total = 0;
   std::uint64_t vcpus_used = 0;
+  bool degraded = false;  // uses more memory than it offers in normal mode
   std::size_t vms = 0;
   struct Device {
     std::string name;
