@@ -13,9 +13,7 @@ class Search {
  public:
   Search(const PlacementInput& input, const std::vector<const Party*>& parties, Mode mode,
          std::uint64_t steps)
-      : fleet_(input.state, input.now, FleetUse::plan, FleetRules(input.state.config)),
-        mode_(mode),
-        steps_(steps) {
+      : fleet_(input.state, input.now, FleetUse::plan), mode_(mode), steps_(steps) {
     for (Index node = 0; node < fleet_.nodes().size(); ++node) {
       const auto known = input.state.nodes.find(fleet_.nodes()[node].id);
       if (known != input.state.nodes.end() && known->second.loss) lost_.push_back(node);

@@ -84,7 +84,9 @@ NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& cap
   const Word word = node_word(state, id, now);
   const NodeCapacity room = capacity.of(id);
   NodeReport report;
+  report.id = id;
   report.name = node_name(state, id);
+  report.capacity = node.facts.total;
   report.state = word.state;
   report.reason = word.reason;
   report.memory_total = room.memory;
@@ -218,10 +220,15 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   report.name = vm.name;
   report.uuid = id.str();
   report.desired = desired(vm);
+  report.declared = vm.declared;
+  report.size = vm.size;
   report.state = word.state;
   report.reason = word.reason;
   report.health = "none";
-  if (const auto policy = resolved(state, vm)) report.priority = policy->priority;
+  if (const auto policy = resolved(state, vm)) {
+    report.priority = policy->priority;
+    report.preemptible = policy->preemptible;
+  }
   const auto active = active_on(vm);
   if (active) {
     report.node = node_name(state, active->node);
@@ -328,6 +335,24 @@ StatusReport report_status(const ClusterState& state, const LocalView& local, Cl
             [](const VmReport& a, const VmReport& b) { return a.name < b.name; });
   report_operations(state, report);
   report_alarms(state, report);
+  return report;
+}
+
+ReserveReport report_reserve(const ClusterState& state, const Reserve& reserve) {
+  ReserveReport report;
+  report.required = reserve.required;
+  report.tolerated = reserve.tolerated;
+  report.at_least = reserve.at_least;
+  report.ok = reserve.ok;
+  report.proof = name_of(reserve.proof);
+  for (const Blocking& blocking : reserve.blocking) {
+    ReserveReport::Blocking told;
+    for (const NodeId& id : blocking.down) told.down.push_back(node_name(state, id));
+    const auto vm = blocking.vm ? state.vms.find(*blocking.vm) : state.vms.end();
+    if (vm != state.vms.end()) told.vm = vm->second.name;
+    report.blocking.push_back(std::move(told));
+  }
+  if (reserve.remedy) report.remedy = reserve.remedy->text;
   return report;
 }
 
