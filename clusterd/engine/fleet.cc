@@ -67,7 +67,7 @@ void Fleet::read_kinds(const ClusterState& state, const FleetRules& rules) {
     for (Index n = 0; n < nodes_.size(); ++n) {
       const NodeId id = nodes_[n].id;
       if (!nodes_[n].online) continue;
-      if (rule_exclusion(example, id, state.nodes.at(id).name, node_declaration(state, id),
+      if (rule_exclusion(example, id, state.nodes.at(id), node_declaration(state, id),
                          Detail::omit)) {
         continue;
       }

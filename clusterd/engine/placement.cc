@@ -113,8 +113,7 @@ std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& par
                                    const PlacementNode& node, Mode mode, Detail detail) {
   if (node.excluded) return node.excluded;
   for (const Traveller& member : party.members) {
-    if (auto no =
-            rule_exclusion(member.rules, node.id, node.state->name, node.declaration, detail)) {
+    if (auto no = rule_exclusion(member.rules, node.id, *node.state, node.declaration, detail)) {
       return no;
     }
     if (auto no = relation_exclusion(input.state, *member.relations, input.whereabouts,
