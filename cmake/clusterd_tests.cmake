@@ -123,10 +123,10 @@ function(clusterd_fuzz_tests)
     clusterd/codec/json_status.cc
     clusterd/codec/record.cc clusterd/codec/recording.cc clusterd/codec/snapshot.cc
     clusterd/codec/validate.cc clusterd/codec/wire.cc
-    clusterd/runtime/reassembly.cc
+    clusterd/runtime/reassembly.cc clusterd/runtime/tidy.cc
     clusterd/adapters/store/format.cc
     clusterd/adapters/qb/ipc_frames.cc
-    resource-agents/libvirt/domain_xml.cc
+    resource-agents/libvirt/domain_xml.cc resource-agents/libvirt/host_capabilities.cc
     fencing/agent/agent_call.cc fencing/agent/agent_process.cc fencing/agent/call_runner.cc
     fencing/agent/fence_test.cc fencing/agent/redact.cc fencing/agent/round.cc
     fencing/agent/wiped_text.cc)

@@ -63,7 +63,10 @@ Json json_of(const NodeReport& node) {
       {"vcpus_total", node.vcpus_total},
       {"vcpus_used", node.vcpus_used},
       {"vms", node.vms},
-      {"fence_devices", devices}};
+      {"fence_devices", devices},
+      {"cpu_vendor", node.cpu_vendor},
+      {"cpu_model", node.cpu_model},
+      {"cpu_pool", node.cpu_pool.empty() ? Json(nullptr) : Json(node.cpu_pool)}};
 }
 
 Json json_of(const VmReport& vm) {

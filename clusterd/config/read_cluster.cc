@@ -163,6 +163,7 @@ NodeDeclaration read_node(const YamlValue& value) {
        {"labels", [&](const YamlValue& v) { node.labels = read_texts(v); }},
        {"host_reserved", [&](const YamlValue& v) { node.host_reserved = read_resources(v); }},
        {"capacity", [&](const YamlValue& v) { read_capacity(v, node.capacity); }},
+       {"exclusive", [&](const YamlValue& v) { set(node.exclusive, v.boolean()); }},
        {"fencing", [&](const YamlValue& v) {
           v.items([&](const YamlValue& level) {
             const auto devices = level.name_list();

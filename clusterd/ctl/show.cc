@@ -59,6 +59,12 @@ std::string headline(const Json& cluster, bool colour) {
   return line;
 }
 
+// The pool names the model; without one it is what is known of the CPU.
+std::string cpu(const Json& node) {
+  const std::string pool = text(node, "cpu_pool");
+  return dash(pool.empty() ? text(node, "cpu_model") : pool);
+}
+
 // "reserve: 1 of 1 host failures"; empty when it is not known.
 std::string reserve_line(const std::string& what, const Json& reserve, bool colour) {
   if (!reserve.is_object()) return "";
@@ -82,20 +88,38 @@ std::string reserve_line(const std::string& what, const Json& reserve, bool colo
 
 }  // namespace
 
-std::string show_nodes(const Json& status) {
-  Table table({"NODE", "STATE", "ROLE", "VMS", "MEMORY", "FENCE", "REASON"});
+enum class Columns : std::uint8_t { brief, all };
+
+std::string node_table(const Json& status, Columns columns) {
+  const bool all = columns == Columns::all;
+  std::vector<std::string> heads{"NODE", "STATE", "ROLE", "VMS", "MEMORY", "FENCE"};
+  if (all) heads.emplace_back("CPU POOL");
+  heads.emplace_back("REASON");
+  Table table(heads);
   for (const auto& node : status.at("nodes")) {
     std::string fence;
     for (const auto& device : node.at("fence_devices")) {
       fence += (fence.empty() ? "" : " ") + text(device, "name") + ":" +
                (device.at("calibrated").get<bool>() ? "ok" : text(device, "reading"));
     }
-    table.add({text(node, "name"), text(node, "state"), text(node, "role"), text(node, "vms"),
-               human_bytes(node.at("memory_used").get<std::uint64_t>()) + " of " +
-                   human_bytes(node.at("memory_total").get<std::uint64_t>()),
-               dash(fence), text(node, "reason")});
+    std::vector<std::string> row{text(node, "name"),
+                                 text(node, "state"),
+                                 text(node, "role"),
+                                 text(node, "vms"),
+                                 human_bytes(node.at("memory_used").get<std::uint64_t>()) + " of " +
+                                     human_bytes(node.at("memory_total").get<std::uint64_t>()),
+                                 dash(fence)};
+    if (all) row.push_back(cpu(node));
+    row.push_back(text(node, "reason"));
+    table.add(std::move(row));
   }
   return table.str();
+}
+
+}  // namespace
+
+std::string show_nodes(const Json& status) {
+  return node_table(status, Columns::all);
 }
 
 std::string show_vms(const Json& status) {
@@ -114,7 +138,7 @@ std::string show_status(const Json& status, bool colour) {
   }
   if (!status.at("cluster").at("founded").get<bool>()) return out;
   out += reserve_line("reserve", status.at("cluster").at("reserve"), colour);
-  out += "\n" + show_nodes(status) + "\n" + show_vms(status);
+  out += "\n" + node_table(status, Columns::brief) + "\n" + show_vms(status);
   if (status.at("operations").empty()) return out;
   Table table({"OPERATION", "KIND", "VM", "NODE", "BY", "SINCE"});
   for (const auto& operation : status.at("operations")) {

@@ -9,6 +9,7 @@ namespace clusterd::ctl {
 
 // `colour`: use terminal escapes.
 [[nodiscard]] std::string show_status(const Json& status, bool colour);
+// The CPU of each, too: `get nodes`, not `status`.
 [[nodiscard]] std::string show_nodes(const Json& status);
 [[nodiscard]] std::string show_vms(const Json& status);
 [[nodiscard]] std::string show_explain(const Json& explain);

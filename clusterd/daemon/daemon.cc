@@ -196,6 +196,7 @@ Status Daemon::make_ports(const NodeSettings& settings) {
   store_ = std::make_unique<FileStore>(state_folder_, *events_);
   LibvirtOptions options;
   options.uri = settings.libvirt_uri;
+  options.virt_type = settings.virt_type;
   options.run_dir = settings.run_dir;
   options.state_dir = settings.state_dir;
   options.hook = "/etc/libvirt/hooks/qemu.d/clusterd";

@@ -112,7 +112,15 @@ NodeCapacity room_for(const PlacementInput& input, const Party& party, NodeId no
 std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& party,
                                    const PlacementNode& node, Mode mode, Detail detail) {
   if (node.excluded) return node.excluded;
-  if (auto no = rules_exclusion(input, party, node, detail)) return no;
+  for (const Traveller& member : party.members) {
+    if (auto no = rule_exclusion(member.rules, node.id, *node.state, node.declaration, detail)) {
+      return no;
+    }
+    if (auto no = relation_exclusion(input.state, *member.relations, input.whereabouts,
+                                     member.demand.vm, node.id, detail)) {
+      return no;
+    }
+  }
   return room_exclusion(node.id, room_for(input, party, node.id, input.capacity.of(node.id)),
                         party.need, detail, mode);
 }
@@ -464,25 +472,6 @@ bool Party::ran_before() const {
   return std::all_of(members.begin(), members.end(), [](const Traveller& member) {
     return member.demand.cause == Cause::host_lost || clusterd::ran_before(*member.state);
   });
-}
-
-std::optional<Exclusion> rules_exclusion(const PlacementInput& input, const Party& party,
-                                         const PlacementNode& node, Detail detail,
-                                         const std::vector<VmId>& gone) {
-  for (const Traveller& member : party.members) {
-    if (auto no =
-            rule_exclusion(member.rules, node.id, node.state->name, node.declaration, detail)) {
-      return no;
-    }
-    VmRelations relations = *member.relations;
-    std::erase_if(relations.apart,
-                  [&](const VmId& vm) { return std::binary_search(gone.begin(), gone.end(), vm); });
-    if (auto no = relation_exclusion(input.state, relations, input.whereabouts, member.demand.vm,
-                                     node.id, detail)) {
-      return no;
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace placement_detail

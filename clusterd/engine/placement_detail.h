@@ -35,12 +35,6 @@ struct Party {
   [[nodiscard]] bool ran_before() const;
 };
 
-// Why this node takes this party not, whatever room there is. VMs in `gone` do not count.
-[[nodiscard]] std::optional<Exclusion> rules_exclusion(const PlacementInput& input,
-                                                       const Party& party,
-                                                       const PlacementNode& node, Detail detail,
-                                                       const std::vector<VmId>& gone = {});
-
 struct Found {
   std::vector<std::optional<NodeId>> node_of;  // of every party; nullopt: no place
   std::map<NodeId, std::vector<VmId>> leave;   // who makes room; ascending

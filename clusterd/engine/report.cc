@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "clusterd/base/overloaded.h"
+#include "clusterd/engine/cpu_pools.h"
+#include "clusterd/engine/eligible_hosts.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
 
@@ -100,6 +102,8 @@ NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& cap
           return holder.first.node == id && is_active(holder.second.state);
         }));
   }
+  report.cpu_vendor = node.facts.cpu_vendor;
+  report.cpu_model = node.facts.cpu_model;
   if (declaration == nullptr) return report;
   report.declared = true;
   report.role = declaration->role;
@@ -246,6 +250,16 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   return report;
 }
 
+// Precondition: the nodes are told, all of them and in the order of their ids.
+void report_cpu_pools(const ClusterState& state, StatusReport& report) {
+  for (const CpuPool& pool : cpu_pools(state)) {
+    for (const NodeId id : pool.nodes) {
+      const auto place = std::distance(state.nodes.begin(), state.nodes.find(id));
+      report.nodes.at(static_cast<std::size_t>(place)).cpu_pool = pool.name;
+    }
+  }
+}
+
 void report_operations(const ClusterState& state, StatusReport& report) {
   for (const auto& [id, vm] : state.vms) {
     if (!vm.operation) continue;
@@ -327,6 +341,7 @@ StatusReport report_status(const ClusterState& state, const LocalView& local, Cl
   for (const auto& [id, node] : state.nodes) {
     report.nodes.push_back(report_node(state, id, capacity, now));
   }
+  report_cpu_pools(state, report);
   const VmPlan plan = plan_vms(state, now);
   for (const auto& [id, vm] : state.vms) {
     report.vms.push_back(report_vm(state, id, vm, plan, now));
@@ -372,6 +387,9 @@ std::optional<ExplainReport> explain_vm(const ClusterState& state, const LocalVi
   }
   if (!report.vm.reason.empty()) report.why.push_back(report.vm.reason);
   if (!vm.failures.reason.empty()) report.why.push_back("last failure: " + vm.failures.reason);
+  if (std::string few = few_hosts(state, Relations(state.config), id); !few.empty()) {
+    report.why.push_back(std::move(few));
+  }
   for (const auto& [node_id, node] : state.nodes) {
     const auto no = refuses(state, id, node_id, now);
     const bool here = active_on(vm) && active_on(vm)->node == node_id;

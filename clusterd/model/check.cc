@@ -88,6 +88,9 @@ class Checker {
                             node.host_reserved.vcpus >= node.capacity->vcpus)) {
         error(path + ".host_reserved", "leaves nothing of the node's capacity to VMs");
       }
+      if (node.exclusive && !is_allowed_by_any(name)) {
+        warn(path + ".exclusive", "takes no VM: none names it in placement.allow");
+      }
     }
     for (const auto& [name, device] : config_.fence_devices) {
       for (const auto& [option, file] : device.secrets) {
@@ -96,6 +99,11 @@ class Checker {
         }
       }
     }
+  }
+
+  [[nodiscard]] bool is_allowed_by_any(const std::string& node) const {
+    return std::any_of(resolved_.begin(), resolved_.end(),
+                       [&](const auto& vm) { return vm.second.placement.allow.contains(node); });
   }
 
   template <class Known>
@@ -252,13 +260,29 @@ class Checker {
     }
     if (left.empty() && !config_.nodes.empty()) {
       error("vms." + *group.begin() + ".placement.together_with",
-            "allow and avoid leave no node to " + joined(group) + " together");
+            "allow and avoid leave no node to " + joined(group) + " together" +
+                exclusive_nodes(group));
     }
   }
 
-  static bool may_go(const ResolvedVm& vm, const std::string& node) {
+  // Precondition: the node is declared.
+  bool may_go(const ResolvedVm& vm, const std::string& node) const {
     const PlacementRules& rules = vm.placement;
-    return !rules.avoid.contains(node) && (rules.allow.empty() || rules.allow.contains(node));
+    const bool named = rules.allow.contains(node);
+    if (config_.nodes.at(node).exclusive && !named) return false;
+    return !rules.avoid.contains(node) && (rules.allow.empty() || named);
+  }
+
+  // " (exclusive: n1)": the nodes that none of these VMs names; nothing if there are none.
+  [[nodiscard]] std::string exclusive_nodes(const Names& vms) const {
+    Names nodes;
+    for (const auto& [node, declaration] : config_.nodes) {
+      const bool named = std::any_of(vms.begin(), vms.end(), [&, &node = node](const auto& vm) {
+        return resolved_.at(vm).placement.allow.contains(node);
+      });
+      if (declaration.exclusive && !named) nodes.insert(node);
+    }
+    return nodes.empty() ? "" : " (exclusive: " + joined(nodes) + ")";
   }
 
   // A VM that no declared node could ever run.
@@ -272,7 +296,8 @@ class Checker {
       if (may_go(vm, node)) allowed.insert(node);
     }
     if (allowed.empty()) {
-      error(path + ".placement", "allow and avoid leave no node to " + name);
+      error(path + ".placement",
+            "allow and avoid leave no node to " + name + exclusive_nodes({name}));
       return;
     }
     Names reach;

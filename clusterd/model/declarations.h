@@ -37,6 +37,11 @@ enum class OnUnhealthy : std::uint8_t { restart, relocate, alert };
 constexpr OnUnhealthy enum_last(OnUnhealthy) { return OnUnhealthy::alert; }
 enum class ProbeKind : std::uint8_t { tcp, http, exec };
 constexpr ProbeKind enum_last(ProbeKind) { return ProbeKind::exec; }
+// `none`: the XML leaves the CPU to QEMU's default, which every host has.
+enum class CpuMode : std::uint8_t { none, custom, host_model, host_passthrough, maximum };
+constexpr CpuMode enum_last(CpuMode) {
+  return CpuMode::maximum;
+}
 
 // Memory in bytes, processors as a count; 0 means nothing.
 struct Resources {
@@ -134,10 +139,11 @@ struct NodeDeclaration {
   Resources host_reserved;
   std::optional<Resources> capacity;              // nullopt: what libvirt reports
   std::vector<std::vector<std::string>> fencing;  // levels in order; all devices of a level
+  bool exclusive = false;                         // takes only VMs whose placement.allow names it
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.role, s.provides, s.labels, s.host_reserved, s.capacity, s.fencing);
+    f(s.role, s.provides, s.labels, s.host_reserved, s.capacity, s.fencing, s.exclusive);
   }
   friend bool operator==(const NodeDeclaration&, const NodeDeclaration&) = default;
 };
@@ -251,6 +257,22 @@ struct VmPolicy {
   friend bool operator==(const VmPolicy&, const VmPolicy&) = default;
 };
 
+// What a domain's XML says of its CPU.
+struct DomainCpu {
+  CpuMode mode = CpuMode::none;
+  std::string model;   // custom: e.g. EPYC-Milan
+  std::string vendor;  // custom: the host's must be this one; empty: any
+  // libvirt refuses a start where the model is not usable as it stands. False when the XML asks
+  // for no check, or switches features of the model off.
+  bool checked = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.mode, s.model, s.vendor, s.checked);
+  }
+  friend bool operator==(const DomainCpu&, const DomainCpu&) = default;
+};
+
 // What the planner needs to know of a domain's XML, read once by the loader.
 struct DomainFacts {
   VmId uuid;
@@ -259,10 +281,12 @@ struct DomainFacts {
   std::string machine;               // e.g. pc-i440fx-7.2
   std::set<std::string> macs;        // lower case
   std::set<std::string> disks;       // sources that only one VM may write (not <shareable/>)
+  std::string virt_type;             // kvm, qemu
+  DomainCpu cpu;
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.uuid, s.xml, s.size, s.machine, s.macs, s.disks);
+    f(s.uuid, s.xml, s.size, s.machine, s.macs, s.disks, s.virt_type, s.cpu);
   }
   friend bool operator==(const DomainFacts&, const DomainFacts&) = default;
 };

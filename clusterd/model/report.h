@@ -45,6 +45,9 @@ struct NodeReport {
     bool calibrated = false;  // of this boot: its "off" would count
   };
   std::vector<Device> fence_devices;
+  std::string cpu_vendor;  // these three as libvirt tells them; empty: not known
+  std::string cpu_model;
+  std::string cpu_pool;  // the same on hosts between which live migration is possible
 };
 
 struct VmReport {

@@ -131,7 +131,7 @@ void SimCluster::set_hard_rules() {
   HardRules rules;
   const Declarations all = declarations();
   rules.host_memory = options_.node.size.total.memory;
-  rules.degraded_memory = rules.host_memory / 1000 * all.cluster->overcommit.degraded_memory;
+  rules.degraded_memory = rules.host_memory * all.cluster->overcommit.degraded_memory / 1000;
   for (const auto& [name, vm] : all.vms) {
     rules.memory[vm.domain.uuid] = vm.domain.size.memory;
     if (vm.policy.preemptible.value_or(false)) rules.preemptible.insert(vm.domain.uuid);
