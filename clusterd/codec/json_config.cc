@@ -13,6 +13,11 @@ const char* name_of(DesiredState state) {
   static constexpr const char* kNames[] = {"running", "stopped", "ignored"};
   return kNames[static_cast<std::size_t>(state)];
 }
+const char* name_of(CpuMode mode) {
+  static constexpr const char* kNames[] = {"none", "custom", "host-model", "host-passthrough",
+                                           "maximum"};
+  return kNames[static_cast<std::size_t>(mode)];
+}
 const char* name_of(OnUnhealthy action) {
   static constexpr const char* kNames[] = {"restart", "relocate", "alert"};
   return kNames[static_cast<std::size_t>(action)];
@@ -44,7 +49,8 @@ Json json_of(const Timers& t) {
           {"fence_settle_ms", t.fence_settle.count()},
           {"leave_grace_ms", t.leave_grace.count()},
           {"calibration_interval_ms", t.calibration_interval.count()},
-          {"start_after_timeout_ms", t.start_after_timeout.count()}};
+          {"start_after_timeout_ms", t.start_after_timeout.count()},
+          {"preempt_timeout_ms", t.preempt_timeout.count()}};
 }
 
 Json limit(const std::optional<std::uint32_t>& value) {
@@ -81,7 +87,8 @@ Json json_of(const NodeDeclaration& node) {
             {"provides", node.provides},
             {"labels", node.labels},
             {"host_reserved", json_of(node.host_reserved)},
-            {"fencing", node.fencing}};
+            {"fencing", node.fencing},
+            {"exclusive", node.exclusive}};
   if (node.capacity) json["capacity"] = json_of(*node.capacity);
   return json;
 }
@@ -160,10 +167,20 @@ Json json_of(const VmPolicy& policy) {
 Json json_of(const VmDeclaration& vm) {
   Json json = json_of(vm.policy);
   if (!vm.profile.empty()) json["profile"] = vm.profile;
-  json["domain"] = {{"uuid", vm.domain.uuid.str()},     {"memory", vm.domain.size.memory},
-                    {"vcpus", vm.domain.size.vcpus},    {"machine", vm.domain.machine},
-                    {"macs", vm.domain.macs},           {"disks", vm.domain.disks},
-                    {"xml_digest", vm.domain.xml.value}};
+  const DomainCpu& cpu = vm.domain.cpu;
+  json["domain"] = {{"uuid", vm.domain.uuid.str()},
+                    {"memory", vm.domain.size.memory},
+                    {"vcpus", vm.domain.size.vcpus},
+                    {"machine", vm.domain.machine},
+                    {"macs", vm.domain.macs},
+                    {"disks", vm.domain.disks},
+                    {"xml_digest", vm.domain.xml.value},
+                    {"virt_type", vm.domain.virt_type},
+                    {"cpu",
+                     {{"mode", name_of(cpu.mode)},
+                      {"model", cpu.model},
+                      {"vendor", cpu.vendor},
+                      {"checked", cpu.checked}}}};
   return json;
 }
 

@@ -80,7 +80,9 @@ class DomainReader {
     }
     identity(root, vm);
     size(root);
+    facts_.virt_type = tidy_text(root.attribute("type").value(), limits::kName);
     machine(root);
+    cpu(root.child("cpu"));
     devices(root.child("devices"));
     facts_.xml = digest_of(xml_);
     if (errors_.size() != before) return std::nullopt;
@@ -143,6 +145,36 @@ class DomainReader {
     const auto type = root.child("os").child("type");
     if (!type) fail(root, "the domain has no <os><type>");
     facts_.machine = tidy_text(type.attribute("machine").value(), limits::kName);
+  }
+
+  // Source: https://libvirt.org/formatdomain.html, "CPU model and topology"; the default of
+  // `check` for a custom CPU is `none` under emulation and `partial` otherwise
+  // (qemuDomainDefCPUPostParse of libvirt 9.0).
+  void cpu(const pugi::xml_node& cpu) {
+    static const std::map<std::string, CpuMode> kModes{
+        {"custom", CpuMode::custom},
+        {"host-model", CpuMode::host_model},
+        {"host-passthrough", CpuMode::host_passthrough},
+        {"maximum", CpuMode::maximum}};
+    const std::string model = trimmed(cpu.child("model").text().get());
+    const auto mode = cpu.attribute("mode");
+    const auto known = kModes.find(mode.value());
+    if (mode && known == kModes.end()) {
+      fail(cpu, "<cpu> has an unknown mode '" + tidy_text(mode.value(), 40) + "'");
+      return;
+    }
+    // Without a mode it is a custom one, if it names a model at all.
+    if (mode) facts_.cpu.mode = known->second;
+    if (!mode && !model.empty()) facts_.cpu.mode = CpuMode::custom;
+    if (facts_.cpu.mode != CpuMode::custom) return;
+    facts_.cpu.model = tidy_text(model, limits::kName);
+    facts_.cpu.vendor = tidy_text(trimmed(cpu.child("vendor").text().get()), limits::kName);
+    const std::string check = cpu.attribute("check").value();
+    facts_.cpu.checked = check.empty() ? facts_.virt_type == "kvm" : check != "none";
+    for (const auto& feature : cpu.children("feature")) {
+      const std::string_view policy = feature.attribute("policy").value();
+      if (policy == "disable" || policy == "optional") facts_.cpu.checked = false;
+    }
   }
 
   void devices(const pugi::xml_node& devices) {

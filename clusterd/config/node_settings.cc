@@ -32,8 +32,12 @@ std::variant<NodeSettings, ConfigErrors> load_node_settings(const std::string& f
   const auto key = [](std::string& into) {
     return [&into](const YamlValue& v) { set(into, v.text(limits::kDetail)); };
   };
+  const auto virt_type = [&](const YamlValue& v) {
+    set(settings.virt_type, v.word<std::string>({{"kvm", "kvm"}, {"qemu", "qemu"}}));
+  };
   if (!root->is_null()) {
     root->keys({{"libvirt_uri", key(settings.libvirt_uri)},
+                {"virt_type", virt_type},
                 {"metrics_listen", key(settings.metrics_listen)},
                 {"state_dir", key(settings.state_dir)},
                 {"run_dir", key(settings.run_dir)},

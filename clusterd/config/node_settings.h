@@ -12,6 +12,7 @@ namespace clusterd {
 
 struct NodeSettings {
   std::string libvirt_uri = "qemu:///system";
+  std::string virt_type = "kvm";  // or qemu
   std::string metrics_listen = "127.0.0.1:9465";
   std::string state_dir = "/var/lib/clusterd";
   std::string run_dir = "/run/clusterd";

@@ -1,8 +1,10 @@
 #include "clusterd/engine/constraints.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <set>
+#include <tuple>
 
 #include "clusterd/engine/queries.h"
 
@@ -75,6 +77,9 @@ std::string_view name_of(ExclusionKind kind) {
     case ExclusionKind::requires_: return "requires";
     case ExclusionKind::allow: return "allow";
     case ExclusionKind::avoid: return "avoid";
+    case ExclusionKind::exclusive: return "exclusive";
+    case ExclusionKind::machine: return "machine";
+    case ExclusionKind::cpu: return "cpu";
     case ExclusionKind::away_from: return "away_from";
     case ExclusionKind::together_with: return "together_with";
     case ExclusionKind::memory: return "memory";
@@ -101,7 +106,8 @@ std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId id, Cl
     return Exclusion{id, ExclusionKind::condemned, "this boot of it is proven dead"};
   }
   switch (member->second.phase) {
-    case MemberPhase::synced: break;
+    case MemberPhase::synced:
+      break;
     case MemberPhase::joining:
       return Exclusion{id, ExclusionKind::not_synced, "has no trusted copy of the state yet"};
     case MemberPhase::demoted:
@@ -148,10 +154,86 @@ const std::set<std::string>* needs_of(const Configuration& config, const VmDecla
   return &*profile->second.requires_;
 }
 
+// ---- one VM and one host -------------------------------------------------------------------
+
+// "pc-i440fx-7.2" as its family "pc-i440fx" and 7, 2. Other names have no version.
+struct MachineType {
+  std::string_view family;
+  std::vector<std::uint64_t> version;
+};
+
+MachineType machine_type(std::string_view name) {
+  MachineType type;
+  const auto dash = name.rfind('-');
+  if (dash == std::string_view::npos) return type;
+  type.family = name.substr(0, dash);
+  const char* at = name.data() + dash + 1;
+  const char* const end = name.data() + name.size();
+  while (at != end) {
+    std::uint64_t number = 0;
+    const auto [rest, problem] = std::from_chars(at, end, number);
+    const bool more = rest != end;
+    if (problem != std::errc() || (more && (*rest != '.' || rest + 1 == end))) return {};
+    type.version.push_back(number);
+    at = more ? rest + 1 : end;
+  }
+  return type;
+}
+
+std::string machine_detail(const std::string& wanted, const std::set<std::string>& has) {
+  const MachineType type = machine_type(wanted);
+  std::string newest;
+  std::vector<std::uint64_t> version;
+  for (const std::string& name : has) {
+    MachineType one = machine_type(name);
+    if (one.version.empty() || one.family != type.family || one.version <= version) continue;
+    newest = name;
+    version = std::move(one.version);
+  }
+  if (!newest.empty() && version < type.version) {
+    return "needs " + wanted + ", this host has up to " + newest;
+  }
+  return "needs " + wanted + ", which this host does not have";
+}
+
+bool other_vendor(const DomainCpu& cpu, const HostFacts& facts) {
+  return !cpu.vendor.empty() && !facts.cpu_vendor.empty() && cpu.vendor != facts.cpu_vendor;
+}
+
+bool cpu_fits(const DomainCpu& cpu, const HostFacts& facts) {
+  if (cpu.mode != CpuMode::custom || !cpu.checked) return true;
+  if (other_vendor(cpu, facts)) return false;
+  return cpu.model.empty() || facts.cpu_models.empty() || facts.cpu_models.count(cpu.model) != 0;
+}
+
+std::string cpu_detail(const DomainCpu& cpu, const HostFacts& facts) {
+  if (other_vendor(cpu, facts)) {
+    return "needs a CPU of " + cpu.vendor + ", this one is of " + facts.cpu_vendor;
+  }
+  return "needs CPU model " + cpu.model + ", not usable here";
+}
+
+// What the domain demands of the host. The facts are about domains of one type: a host that was
+// asked about KVM has said nothing about emulation.
+std::optional<Exclusion> host_exclusion(const ResolvedVm& vm, NodeId node, const HostFacts& facts,
+                                        Detail detail) {
+  const bool tell = detail == Detail::tell;
+  if (facts.virt_type.empty() || facts.virt_type != vm.virt_type) return std::nullopt;
+  const std::set<std::string>& machines = facts.machines;
+  if (!vm.machine.empty() && !machines.empty() && machines.count(vm.machine) == 0) {
+    return Exclusion{node, ExclusionKind::machine,
+                     tell ? machine_detail(vm.machine, machines) : ""};
+  }
+  if (!cpu_fits(vm.cpu, facts)) {
+    return Exclusion{node, ExclusionKind::cpu, tell ? cpu_detail(vm.cpu, facts) : ""};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 RuleKey::RuleKey(const Configuration& config, const VmDeclaration& vm)
-    : requires_(needs_of(config, vm)), placement_(rules_of(config, vm)) {
+    : requires_(needs_of(config, vm)), placement_(rules_of(config, vm)), domain_(&vm.domain) {
   if (requires_ != nullptr && requires_->empty()) requires_ = nullptr;
   if (placement_ != nullptr && placement_->allow.empty() && placement_->avoid.empty()) {
     placement_ = nullptr;
@@ -159,23 +241,25 @@ RuleKey::RuleKey(const Configuration& config, const VmDeclaration& vm)
 }
 
 bool RuleKey::operator<(const RuleKey& other) const {
-  const auto compared = [](const auto* a, const auto* b) {
-    if (a == b) return 0;
-    if (a == nullptr || b == nullptr) return a == nullptr ? -1 : 1;
-    return *a < *b ? -1 : (*b < *a ? 1 : 0);
+  static const std::set<std::string> nothing;
+  const auto words = [](const std::set<std::string>* set) -> const std::set<std::string>& {
+    return set == nullptr ? nothing : *set;
   };
-  const int needs = compared(requires_, other.requires_);
-  if (needs != 0) return needs < 0;
-  if (placement_ == other.placement_) return false;
-  if (placement_ == nullptr || other.placement_ == nullptr) return placement_ == nullptr;
-  const int allow = compared(&placement_->allow, &other.placement_->allow);
-  return allow != 0 ? allow < 0 : compared(&placement_->avoid, &other.placement_->avoid) < 0;
+  const auto key = [&](const RuleKey& rule) {
+    const DomainFacts& domain = *rule.domain_;
+    const PlacementRules* rules = rule.placement_;
+    return std::tie(words(rule.requires_), words(rules == nullptr ? nullptr : &rules->allow),
+                    words(rules == nullptr ? nullptr : &rules->avoid), domain.virt_type,
+                    domain.machine, domain.cpu.mode, domain.cpu.model, domain.cpu.vendor,
+                    domain.cpu.checked);
+  };
+  return key(*this) < key(other);
 }
 
-std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
-                                        const std::string& name,
+std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node, const NodeState& state,
                                         const NodeDeclaration* declaration, Detail detail) {
   const bool tell = detail == Detail::tell;
+  const std::string& name = state.name;
   const std::set<std::string> nothing;
   const std::set<std::string>& provides = declaration ? declaration->provides : nothing;
   const std::set<std::string>& needs = vm.requires_;
@@ -193,20 +277,23 @@ std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
   if (rules.avoid.count(name) != 0) {
     return Exclusion{node, ExclusionKind::avoid, tell ? "must not run on " + name : ""};
   }
-  return std::nullopt;
+  if (declaration != nullptr && declaration->exclusive && rules.allow.count(name) == 0) {
+    return Exclusion{node, ExclusionKind::exclusive, tell ? "takes only VMs that allow it" : ""};
+  }
+  return host_exclusion(vm, node, state.facts, detail);
 }
 
-std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                        const Need& need, Detail detail) {
+std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity, const Need& need,
+                                        Detail detail, Mode mode) {
   const bool tell = detail == Detail::tell;
+  const std::uint64_t memory_free = capacity.memory_free(mode);
   const std::string whose =
       tell && need.vms > 1 ? " for the " + std::to_string(need.vms) + " VMs of its group" : "";
-  if (need.memory > capacity.memory_free()) {
+  if (need.memory > memory_free) {
     if (!tell) return Exclusion{node, ExclusionKind::memory, ""};
     return Exclusion{node, ExclusionKind::memory,
                      "needs " + size_text(need.memory, need.memory, Rounding::up) + whose + ", " +
-                         size_text(capacity.memory_free(), need.memory, Rounding::down) +
-                         " free"};
+                         size_text(memory_free, need.memory, Rounding::down) + " free"};
   }
   if (need.vcpus > capacity.vcpus_free()) {
     if (!tell) return Exclusion{node, ExclusionKind::vcpus, ""};
@@ -278,6 +365,33 @@ const VmRelations& Relations::of(const VmId& vm) const {
   return found == relations_.end() ? none_ : found->second;
 }
 
+namespace {
+
+bool declared_preemptible(const ClusterState& state, const VmId& id) {
+  const auto known = state.vms.find(id);
+  if (known == state.vms.end()) return false;
+  const VmDeclaration* vm = vm_declaration(state, known->second);
+  if (vm == nullptr) return false;
+  if (vm->policy.preemptible) return *vm->policy.preemptible;
+  const auto profile = state.config.profiles.find(vm->profile);
+  return profile != state.config.profiles.end() && profile->second.preemptible.value_or(false);
+}
+
+}  // namespace
+
+bool is_preemptible(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const std::vector<VmId>& group = relations.of(vm).group;
+  return declared_preemptible(state, vm) &&
+         std::all_of(group.begin(), group.end(),
+                     [&](const VmId& other) { return declared_preemptible(state, other); });
+}
+
+Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const auto known = state.vms.find(vm);
+  const bool ran = known != state.vms.end() && ran_before(known->second);
+  return ran && !is_preemptible(state, relations, vm) ? Mode::degraded : Mode::normal;
+}
+
 bool Whereabouts::on(const VmId& vm, NodeId node) const {
   const auto planned = planned_.find(vm);
   if (planned != planned_.end() && planned->second == node) return true;
@@ -298,8 +412,7 @@ std::vector<NodeId> Whereabouts::stays_on(const VmId& vm) const {
   return nodes;
 }
 
-std::optional<Exclusion> relation_exclusion(const ClusterState& state,
-                                            const VmRelations& relations,
+std::optional<Exclusion> relation_exclusion(const ClusterState& state, const VmRelations& relations,
                                             const Whereabouts& whereabouts, const VmId& vm,
                                             NodeId node, Detail detail) {
   const bool tell = detail == Detail::tell;
@@ -328,20 +441,19 @@ std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm, Node
   const auto rules = known == state.vms.end() ? std::nullopt : resolved(state, known->second);
   if (!rules) return Exclusion{node, ExclusionKind::undeclared, "the VM is not declared"};
   const NodeDeclaration* declaration = node_declaration(state, node);
-  if (auto no = rule_exclusion(*rules, node, node_name(state, node), declaration, Detail::tell)) {
+  if (auto no = rule_exclusion(*rules, node, state.nodes.at(node), declaration, Detail::tell)) {
     return no;
   }
   const Relations relations(state.config);
   const Whereabouts whereabouts(state);
-  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node,
-                                   Detail::tell)) {
+  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node, Detail::tell)) {
     return no;
   }
   NodeCapacity capacity = capacity_of(state, node);
   if (may_be_active_on(state, known->second, node)) capacity.give_back(known->second.size);
   Need need;
   need.add(rules->size);
-  return room_exclusion(node, capacity, need, Detail::tell);
+  return room_exclusion(node, capacity, need, Detail::tell, mode_of(state, relations, vm));
 }
 
 namespace {

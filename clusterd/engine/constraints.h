@@ -26,15 +26,18 @@ enum class ExclusionKind : std::uint8_t {
   not_a_member,  // proven dead, or never seen
   condemned,     // a member, but this boot is proven dead (R16)
   not_synced,
-  inventory,     // has not reported every domain it sees (R10)
-  undeclared,    // in Corosync's nodelist but not in the configuration
-  fencing,       // a fence of it is open (R19)
-  settling,      // ... or was, less than fence_settle ago
+  inventory,   // has not reported every domain it sees (R10)
+  undeclared,  // in Corosync's nodelist but not in the configuration
+  fencing,     // a fence of it is open (R19)
+  settling,    // ... or was, less than fence_settle ago
   maintenance,
-  hypervisor,    // the host says that it can run nothing now
-  requires_,     // lacks storage or a network
+  hypervisor,  // the host says that it can run nothing now
+  requires_,   // lacks storage or a network
   allow,
   avoid,
+  exclusive,  // the node takes only VMs that name it
+  machine,    // the host has no such machine type
+  cpu,        // the host's CPU cannot be what the domain demands
   away_from,
   together_with,
   memory,
@@ -68,9 +71,11 @@ enum class Detail : std::uint8_t { omit, tell };
 [[nodiscard]] std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId node,
                                                       ClusterTime now);
 
-// requires, allow and avoid of one VM on one node. An undeclared node provides nothing.
+// requires, allow and avoid of one VM on one node, exclusive nodes, and what the domain demands of
+// the host. An undeclared node provides nothing. What a host has not reported hinders nobody; of
+// the CPU counts only what a start needs (live migration needs a common pool: cpu_pools.h).
 [[nodiscard]] std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
-                                                      const std::string& name,
+                                                      const NodeState& state,
                                                       const NodeDeclaration* declaration,
                                                       Detail detail);
 
@@ -84,11 +89,13 @@ class RuleKey {
  private:
   const std::set<std::string>* requires_ = nullptr;  // null: empty
   const PlacementRules* placement_ = nullptr;
+  const DomainFacts* domain_;
 };
 
 // memory and vcpus, on top of what is used.
 [[nodiscard]] std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                                      const Need& need, Detail detail);
+                                                      const Need& need, Detail detail,
+                                                      Mode mode = Mode::normal);
 
 // Whom a VM is bound to, whoever of the two declared it. All lists ascend.
 struct VmRelations {
@@ -113,6 +120,14 @@ class Relations {
   VmRelations none_;
 };
 
+// True if the VM may be stopped to make room for a guaranteed one: it is declared preemptible, and
+// so is everybody that together_with binds it to. A VM that is not declared is not.
+[[nodiscard]] bool is_preemptible(const ClusterState& state, const Relations& relations,
+                                  const VmId& vm);
+
+// Whether the VM may have memory in degraded mode at its next start: it is guaranteed and ran before.
+[[nodiscard]] Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm);
+
 // Where VMs are, as far as rules between VMs care: where they may be active, or where the plan
 // in the making has put them.
 class Whereabouts {
@@ -120,6 +135,7 @@ class Whereabouts {
   explicit Whereabouts(const ClusterState& state) : state_(state) {}
 
   void put(const VmId& vm, NodeId node) { planned_[vm] = node; }
+  void forget(const VmId& vm) { planned_.erase(vm); }
   [[nodiscard]] bool is_planned(const VmId& vm) const { return planned_.count(vm) != 0; }
   // Planned there, or may be active there in a boot that is not proven dead.
   [[nodiscard]] bool on(const VmId& vm, NodeId node) const;

@@ -29,7 +29,7 @@ Fleet::Fleet(const ClusterState& state, ClusterTime now, FleetUse use, const Fle
              const std::map<VmId, NodeId>& planned) {
   read_nodes(state, now, use);
   read_kinds(state, rules);
-  read_vms(state, rules, planned);
+  read_vms(state, now, use, rules, planned);
   for (Index vm = 0; vm < vms_.size(); ++vm) settle(vm);
 }
 
@@ -70,7 +70,7 @@ void Fleet::read_kinds(const ClusterState& state, const FleetRules& rules) {
     for (Index n = 0; n < nodes_.size(); ++n) {
       const NodeId id = nodes_[n].id;
       if (!nodes_[n].online) continue;
-      if (rule_exclusion(example, id, state.nodes.at(id).name, node_declaration(state, id),
+      if (rule_exclusion(example, id, state.nodes.at(id), node_declaration(state, id),
                          Detail::omit)) {
         continue;
       }
@@ -82,8 +82,8 @@ void Fleet::read_kinds(const ClusterState& state, const FleetRules& rules) {
   kinds_.push_back({{}, std::vector<std::uint8_t>(nodes_.size(), 0)});
 }
 
-void Fleet::read_vms(const ClusterState& state, const FleetRules& rules,
-                     const std::map<VmId, NodeId>& planned) {
+void Fleet::read_vms(const ClusterState& state, ClusterTime now, FleetUse use,
+                     const FleetRules& rules, const std::map<VmId, NodeId>& planned) {
   std::vector<Index> vm_of(rules.vms.size(), kNone);
   Index next = 0;  // both ascend, so that nobody need be searched
   auto plan = planned.begin();
@@ -109,8 +109,11 @@ void Fleet::read_vms(const ClusterState& state, const FleetRules& rules,
     if (is_planned && !may_be_active_on(state, vm, plan->second)) one.counted = one.need;
     if (!should_run(vm)) continue;
     const bool stopping = vm.operation && vm.operation->kind == VmOpKind::stop;
+    // Its host could not stop it, and is given a pause: for now it makes no room.
+    const bool stuck = use == FleetUse::plan && vm.next_stop > now;
     one.standing = !rule.may_stop ? Standing::guaranteed
                    : stopping     ? Standing::leaving
+                   : stuck        ? Standing::fixed
                                   : Standing::lodger;
   }
   read_relations(rules, vm_of);

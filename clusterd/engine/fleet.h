@@ -122,7 +122,7 @@ class Fleet {
 
   void read_nodes(const ClusterState& state, ClusterTime now, FleetUse use);
   void read_kinds(const ClusterState& state, const FleetRules& rules);
-  void read_vms(const ClusterState& state, const FleetRules& rules,
+  void read_vms(const ClusterState& state, ClusterTime now, FleetUse use, const FleetRules& rules,
                 const std::map<VmId, NodeId>& planned);
   void read_places(const ClusterState& state, const VmState& vm, std::optional<Index> planned,
                    FleetVm& out) const;

@@ -4,6 +4,7 @@
 
 #include "clusterd/base/overloaded.h"
 #include "clusterd/engine/apply.h"
+#include "clusterd/engine/eligible_hosts.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
 
@@ -81,6 +82,10 @@ ConfigurationReview review(const ClusterState& state, ChangeConfiguration change
   for (auto& [id, vm] : copy.vms) {
     if (!state.vms.contains(id)) vm.awaiting.clear();
   }
+  std::vector<Finding>& findings = result.judged.findings;
+  for (Finding& warning : few_hosts_of_all(copy)) findings.push_back(std::move(warning));
+  std::stable_sort(findings.begin(), findings.end(),
+                   [](const Finding& a, const Finding& b) { return a.path < b.path; });
   result.consequences = next_steps(copy, now);
   result.brake = start_brake(copy);
   return result;

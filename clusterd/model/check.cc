@@ -18,7 +18,7 @@ std::string joined(const Names& names) {
 
 class Checker {
  public:
-  explicit Checker(const Configuration& config) : config_(config) {
+  Checker(const Configuration& config, Purpose purpose) : config_(config), purpose_(purpose) {
     for (const auto& [name, vm] : config.vms) resolved_.emplace(name, resolve(config, vm));
   }
 
@@ -28,7 +28,7 @@ class Checker {
     for (const auto& [name, profile] : config_.profiles) policy("profiles." + name, name, profile);
     for (const auto& [name, vm] : config_.vms) {
       policy("vms." + name, name, vm.policy);
-      domain("vms." + name, vm);
+      domain(name, vm);
     }
     unique_identities();
     start_order();
@@ -80,12 +80,16 @@ class Checker {
           }
         }
       }
-      if (node.fencing.empty() && config_.nodes.size() > 1) {
+      const bool unfenced = node.fencing.empty() && config_.nodes.size() > 1;
+      if (unfenced && purpose_ == Purpose::apply) {
         warn(path, "has no fence device: when it is lost, its VMs wait for an operator");
       }
       if (node.capacity && (node.host_reserved.memory >= node.capacity->memory ||
                             node.host_reserved.vcpus >= node.capacity->vcpus)) {
         error(path + ".host_reserved", "leaves nothing of the node's capacity to VMs");
+      }
+      if (node.exclusive && !is_allowed_by_any(name)) {
+        warn(path + ".exclusive", "takes no VM: none names it in placement.allow");
       }
     }
     for (const auto& [name, device] : config_.fence_devices) {
@@ -95,6 +99,11 @@ class Checker {
         }
       }
     }
+  }
+
+  [[nodiscard]] bool is_allowed_by_any(const std::string& node) const {
+    return std::any_of(resolved_.begin(), resolved_.end(),
+                       [&](const auto& vm) { return vm.second.placement.allow.contains(node); });
   }
 
   template <class Known>
@@ -129,12 +138,16 @@ class Checker {
     others(placement + ".prefer.together_with", name, rules.prefer.together_with);
   }
 
-  void domain(const std::string& path, const VmDeclaration& vm) {
+  void domain(const std::string& name, const VmDeclaration& vm) {
+    const std::string path = "vms." + name;
     if (!vm.profile.empty() && !config_.profiles.contains(vm.profile)) {
       error(path + ".profile", "there is no profile " + vm.profile);
     }
-    if (vm.domain.uuid == VmId{} || !config_.domain_xml.contains(vm.domain.xml)) {
+    if (vm.domain.uuid != VmId{} && config_.domain_xml.contains(vm.domain.xml)) return;
+    if (purpose_ == Purpose::apply) {
       error(path + ".domain", "its domain XML is missing");
+    } else if (resolved_.at(name).size.memory == 0) {
+      error(path, "has neither a domain nor memory: its size is not known");
     }
   }
 
@@ -247,13 +260,29 @@ class Checker {
     }
     if (left.empty() && !config_.nodes.empty()) {
       error("vms." + *group.begin() + ".placement.together_with",
-            "allow and avoid leave no node to " + joined(group) + " together");
+            "allow and avoid leave no node to " + joined(group) + " together" +
+                exclusive_nodes(group));
     }
   }
 
-  static bool may_go(const ResolvedVm& vm, const std::string& node) {
+  // Precondition: the node is declared.
+  bool may_go(const ResolvedVm& vm, const std::string& node) const {
     const PlacementRules& rules = vm.placement;
-    return !rules.avoid.contains(node) && (rules.allow.empty() || rules.allow.contains(node));
+    const bool named = rules.allow.contains(node);
+    if (config_.nodes.at(node).exclusive && !named) return false;
+    return !rules.avoid.contains(node) && (rules.allow.empty() || named);
+  }
+
+  // " (exclusive: n1)": the nodes that none of these VMs names; nothing if there are none.
+  [[nodiscard]] std::string exclusive_nodes(const Names& vms) const {
+    Names nodes;
+    for (const auto& [node, declaration] : config_.nodes) {
+      const bool named = std::any_of(vms.begin(), vms.end(), [&, &node = node](const auto& vm) {
+        return resolved_.at(vm).placement.allow.contains(node);
+      });
+      if (declaration.exclusive && !named) nodes.insert(node);
+    }
+    return nodes.empty() ? "" : " (exclusive: " + joined(nodes) + ")";
   }
 
   // A VM that no declared node could ever run.
@@ -267,7 +296,8 @@ class Checker {
       if (may_go(vm, node)) allowed.insert(node);
     }
     if (allowed.empty()) {
-      error(path + ".placement", "allow and avoid leave no node to " + name);
+      error(path + ".placement",
+            "allow and avoid leave no node to " + name + exclusive_nodes({name}));
       return;
     }
     Names reach;
@@ -297,14 +327,15 @@ class Checker {
   }
 
   const Configuration& config_;
+  const Purpose purpose_;
   std::map<std::string, ResolvedVm> resolved_;
   std::vector<Finding> findings_;
 };
 
 }  // namespace
 
-std::vector<Finding> check(const Configuration& config) {
-  return Checker(config).run();
+std::vector<Finding> check(const Configuration& config, Purpose purpose) {
+  return Checker(config, purpose).run();
 }
 
 }  // namespace clusterd

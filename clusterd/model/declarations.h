@@ -37,6 +37,11 @@ enum class OnUnhealthy : std::uint8_t { restart, relocate, alert };
 constexpr OnUnhealthy enum_last(OnUnhealthy) { return OnUnhealthy::alert; }
 enum class ProbeKind : std::uint8_t { tcp, http, exec };
 constexpr ProbeKind enum_last(ProbeKind) { return ProbeKind::exec; }
+// `none`: the XML leaves the CPU to QEMU's default, which every host has.
+enum class CpuMode : std::uint8_t { none, custom, host_model, host_passthrough, maximum };
+constexpr CpuMode enum_last(CpuMode) {
+  return CpuMode::maximum;
+}
 
 // Memory in bytes, processors as a count; 0 means nothing.
 struct Resources {
@@ -79,13 +84,14 @@ struct Timers {
   Duration leave_grace{600000};
   Duration calibration_interval{3600000};
   Duration start_after_timeout{300000};
+  Duration preempt_timeout{10000};  // a guest that makes room gets at most this to shut down
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.hello_timeout, s.ack_timeout, s.start_timeout, s.destroy_timeout, s.restart_backoff,
       s.restart_backoff_max, s.failed_retry, s.fence_retries, s.fence_backoff,
       s.fence_backoff_max, s.fence_settle, s.leave_grace, s.calibration_interval,
-      s.start_after_timeout);
+      s.start_after_timeout, s.preempt_timeout);
   }
   friend bool operator==(const Timers&, const Timers&) = default;
 };
@@ -133,10 +139,11 @@ struct NodeDeclaration {
   Resources host_reserved;
   std::optional<Resources> capacity;              // nullopt: what libvirt reports
   std::vector<std::vector<std::string>> fencing;  // levels in order; all devices of a level
+  bool exclusive = false;                         // takes only VMs whose placement.allow names it
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.role, s.provides, s.labels, s.host_reserved, s.capacity, s.fencing);
+    f(s.role, s.provides, s.labels, s.host_reserved, s.capacity, s.fencing, s.exclusive);
   }
   friend bool operator==(const NodeDeclaration&, const NodeDeclaration&) = default;
 };
@@ -250,6 +257,22 @@ struct VmPolicy {
   friend bool operator==(const VmPolicy&, const VmPolicy&) = default;
 };
 
+// What a domain's XML says of its CPU.
+struct DomainCpu {
+  CpuMode mode = CpuMode::none;
+  std::string model;   // custom: e.g. EPYC-Milan
+  std::string vendor;  // custom: the host's must be this one; empty: any
+  // libvirt refuses a start where the model is not usable as it stands. False when the XML asks
+  // for no check, or switches features of the model off.
+  bool checked = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.mode, s.model, s.vendor, s.checked);
+  }
+  friend bool operator==(const DomainCpu&, const DomainCpu&) = default;
+};
+
 // What the planner needs to know of a domain's XML, read once by the loader.
 struct DomainFacts {
   VmId uuid;
@@ -258,10 +281,12 @@ struct DomainFacts {
   std::string machine;               // e.g. pc-i440fx-7.2
   std::set<std::string> macs;        // lower case
   std::set<std::string> disks;       // sources that only one VM may write (not <shareable/>)
+  std::string virt_type;             // kvm, qemu
+  DomainCpu cpu;
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.uuid, s.xml, s.size, s.machine, s.macs, s.disks);
+    f(s.uuid, s.xml, s.size, s.machine, s.macs, s.disks, s.virt_type, s.cpu);
   }
   friend bool operator==(const DomainFacts&, const DomainFacts&) = default;
 };

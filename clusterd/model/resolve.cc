@@ -44,6 +44,9 @@ T share(T total, T reserved, std::uint32_t thousandths) {
 ResolvedVm resolve(const Configuration& config, const VmDeclaration& vm) {
   ResolvedVm resolved;
   resolved.size = vm.domain.size;
+  resolved.virt_type = vm.domain.virt_type;
+  resolved.machine = vm.domain.machine;
+  resolved.cpu = vm.domain.cpu;
   const auto profile = config.profiles.find(vm.profile);
   if (profile != config.profiles.end()) overlay(resolved, profile->second);
   overlay(resolved, vm.policy);

@@ -19,6 +19,9 @@ struct ResolvedVm {
   std::optional<Duration> rto;
   bool preemptible = false;
   Resources size;
+  std::string virt_type;  // these three as in DomainFacts
+  std::string machine;
+  DomainCpu cpu;
 };
 
 // Pure. A profile that does not exist counts as empty (check() reports it).

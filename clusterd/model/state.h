@@ -165,15 +165,22 @@ struct Departure {
   friend bool operator==(const Departure&, const Departure&) = default;
 };
 
-// What a node's libvirt says the host has.
+// What a node's libvirt says the host has. Every node's are replicated: names only, each once.
 struct HostFacts {
   Resources total;
-  std::string cpu_model;
+  std::string cpu_model;  // what host-model stands for here: EPYC-Milan; empty: not known
   std::string problem;  // empty, or why this host can run nothing now (libvirt not reachable)
+  std::string cpu_vendor;  // AMD, Intel
+  Digest cpu_features;     // of what host-model adds to its model or takes from it; 0: not known
+  // Of domains of `virt_type`, what this host can run; empty: not known.
+  std::set<std::string> cpu_models;  // usable as they stand, in custom mode
+  std::set<std::string> machines;    // types and their aliases: pc-i440fx-7.2, pc
+  std::string virt_type;             // kvm or qemu (clusterd.yaml)
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.total, s.cpu_model, s.problem);
+    f(s.total, s.cpu_model, s.problem, s.cpu_vendor, s.cpu_features, s.cpu_models, s.machines,
+      s.virt_type);
   }
   friend bool operator==(const HostFacts&, const HostFacts&) = default;
 };
@@ -211,8 +218,9 @@ enum class Cause : std::uint8_t {
   host_lost,         // its host is proven dead
   restart_order,     // `vm restart`
   undeclared,        // deleted from the configuration
+  preempted,         // stop: to make room for a guaranteed VM; start: there is room again
 };
-constexpr Cause enum_last(Cause) { return Cause::undeclared; }
+constexpr Cause enum_last(Cause) { return Cause::preempted; }
 
 enum class VmOpKind : std::uint8_t { start, stop };
 constexpr VmOpKind enum_last(VmOpKind) { return VmOpKind::stop; }

@@ -11,9 +11,25 @@ namespace {
 
 void tidy(std::string& text) { text = tidy_text(text, limits::kDetail); }
 
+// Names that libvirt lists. So many that a list was cut would look like a host that lacks the
+// rest: then nothing is known.
+void tidy(std::set<std::string>& names) {
+  constexpr std::size_t kMost = 4096;
+  std::set<std::string> tidied;
+  for (const std::string& name : names) {
+    if (!name.empty()) tidied.insert(tidy_text(name, limits::kName));
+  }
+  if (tidied.size() > kMost) tidied.clear();
+  names = std::move(tidied);
+}
+
 void tidy(HostFacts& facts) {
   tidy(facts.cpu_model);
   tidy(facts.problem);
+  tidy(facts.cpu_vendor);
+  tidy(facts.cpu_models);
+  tidy(facts.machines);
+  tidy(facts.virt_type);
   facts.total.memory = std::min(facts.total.memory, limits::kMemory);
   facts.total.vcpus = std::min(facts.total.vcpus, limits::kVcpus);
 }

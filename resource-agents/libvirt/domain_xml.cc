@@ -107,10 +107,4 @@ DomainFacts read_domain_facts(const std::string& xml) {
   return facts;
 }
 
-std::string read_cpu_model(const std::string& capabilities_xml) {
-  pugi::xml_document document;
-  if (!document.load_buffer(capabilities_xml.data(), capabilities_xml.size())) return {};
-  return document.child("capabilities").child("host").child("cpu").child("model").text().get();
-}
-
 }  // namespace clusterd::libvirt

@@ -33,7 +33,4 @@ struct DomainFacts {
 };
 [[nodiscard]] DomainFacts read_domain_facts(const std::string& xml);
 
-// host/cpu/model of libvirt's capabilities; empty if there is none.
-[[nodiscard]] std::string read_cpu_model(const std::string& capabilities_xml);
-
 }  // namespace clusterd::libvirt

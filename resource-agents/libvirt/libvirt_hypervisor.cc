@@ -176,7 +176,8 @@ void LibvirtHypervisor::Core::answer_list(Session& session, Ticket& ticket,
   libvirt::Listing listing;
   const Status connected = session.ensure(deadline);
   if (connected) {
-    listing = libvirt::list_domains(session, agents, order, protection.all());
+    listing = libvirt::list_domains(session, agents, {order, protection.all(), options.virt_type});
+    if (!listing.note.empty()) log(listing.note);
   } else {
     listing.answer.look = order.look;
     listing.answer.facts.problem = "libvirt: " + connected.error().message;

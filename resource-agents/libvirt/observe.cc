@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "resource-agents/libvirt/domain_xml.h"
+#include "resource-agents/libvirt/host_capabilities.h"
 #include "resource-agents/libvirt/process_scan.h"
 
 namespace clusterd::libvirt {
@@ -94,16 +95,41 @@ Result<std::string> persistence_of(Session& session, virDomainPtr domain) {
   return problem + " on this host: remove it (virsh undefine --managed-save)";
 }
 
-Status read_host(Session& session, HostFacts& facts) {
+// Everything but the host's size; `note` says what of it libvirt does not tell. No reason to do
+// without this host: what is not known excludes nothing.
+Status read_capabilities_of(Session& session, const std::string& virt_type, HostFacts& facts,
+                            std::string& note) {
+  if (session.capabilities()) {
+    facts = *session.capabilities();
+    return ok_status();
+  }
+  facts.virt_type = virt_type;
+  session.count("virConnectGetCapabilities");
+  const Text host(virConnectGetCapabilities(session.connection()));
+  if (!host) return last_error("read the host's capabilities");
+  read_capabilities(host.get(), facts);
+  session.count("virConnectGetDomainCapabilities");
+  const Text domains(virConnectGetDomainCapabilities(session.connection(), nullptr, nullptr,
+                                                     nullptr, virt_type.c_str(), 0));
+  if (!domains) {
+    note = last_error("the CPU models of this host for " + virt_type + " domains are not known")
+               .message;
+    return ok_status();
+  }
+  read_domain_capabilities(domains.get(), facts);
+  session.capabilities() = facts;
+  return ok_status();
+}
+
+Status read_host(Session& session, const std::string& virt_type, HostFacts& facts,
+                 std::string& note) {
+  Status capabilities = read_capabilities_of(session, virt_type, facts, note);
+  if (!capabilities) return capabilities;
   virNodeInfo info{};
   session.count("virNodeGetInfo");
   if (virNodeGetInfo(session.connection(), &info) < 0) return last_error("read the host's size");
   facts.total.memory = static_cast<std::uint64_t>(info.memory) * kKibibyte;
   facts.total.vcpus = info.cpus;
-  session.count("virConnectGetCapabilities");
-  const Text capabilities(virConnectGetCapabilities(session.connection()));
-  if (!capabilities) return last_error("read the host's capabilities");
-  facts.cpu_model = read_cpu_model(capabilities.get());
   return ok_status();
 }
 
@@ -143,10 +169,10 @@ Status add_orphans(Session& session, const AgentBoard& agents, const std::set<Vm
   return ok_status();
 }
 
-Status fill_listing(Session& session, const AgentBoard& agents, const std::set<VmId>& wanted,
-                    Listing& listing) {
+Status fill_listing(Session& session, const AgentBoard& agents, const std::string& virt_type,
+                    const std::set<VmId>& wanted, Listing& listing) {
   HostFacts& facts = listing.answer.facts;
-  Status host = read_host(session, facts);
+  Status host = read_host(session, virt_type, facts, listing.note);
   if (!host) return host;
   const auto domains = all_domains(session);
   if (!domains) return domains.error();
@@ -216,13 +242,12 @@ Result<DomainLook> look_at(Session& session, const AgentBoard& agents, VmId vm) 
   return absent;
 }
 
-Listing list_domains(Session& session, const AgentBoard& agents, const ListDomains& order,
-                     const std::set<VmId>& protected_vms) {
-  std::set<VmId> wanted = order.known;
-  wanted.insert(protected_vms.begin(), protected_vms.end());
+Listing list_domains(Session& session, const AgentBoard& agents, const ListRequest& request) {
+  std::set<VmId> wanted = request.order.known;
+  wanted.insert(request.protected_vms.begin(), request.protected_vms.end());
   Listing listing;
-  listing.answer.look = order.look;
-  const Status filled = fill_listing(session, agents, wanted, listing);
+  listing.answer.look = request.order.look;
+  const Status filled = fill_listing(session, agents, request.virt_type, wanted, listing);
   listing.answer.ok = filled.ok();
   if (!filled) listing.answer.facts.problem = "libvirt: " + filled.error().message;
   return listing;

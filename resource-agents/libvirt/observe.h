@@ -29,10 +29,17 @@ struct DomainLook {
 struct Listing {
   DomainsListed answer;
   std::vector<DomainLook> looks;  // of the same domains
+  std::string note;               // for the log; empty: nothing to say
 };
-// The active domains among `order.known` and `protected_vms`, and the facts of this host.
+struct ListRequest {
+  ListDomains order;
+  std::set<VmId> protected_vms;
+  std::string virt_type;  // kvm or qemu: which domains the host's CPU and machine facts are about
+};
+// The active domains among `order.known` and `protected_vms`, and the facts of this host. A libvirt
+// that does not tell the host's CPU models leaves those facts unknown, and the note says why.
 [[nodiscard]] Listing list_domains(Session& session, const AgentBoard& agents,
-                                   const ListDomains& order, const std::set<VmId>& protected_vms);
+                                   const ListRequest& request);
 
 // Sets the agent's answer time, asks for the guest's clock. The domain's id if it answered.
 [[nodiscard]] Result<int> ping_agent(Session& session, VmId vm, int timeout_seconds);

@@ -46,6 +46,7 @@ Status Session::ensure(Clock::time_point deadline) {
   for (;;) {
     if (connection_ && virConnectIsAlive(connection_.get()) == 1) return ok_status();
     connection_.reset();
+    capabilities_.reset();
     Result<Connection> opened = open_connection(uri_, calls_);
     if (opened) {
       connection_ = std::move(opened).value();

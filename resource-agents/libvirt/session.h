@@ -14,10 +14,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "clusterd/base/result.h"
 #include "clusterd/model/ids.h"
+#include "clusterd/model/state.h"
 
 namespace clusterd::libvirt {
 
@@ -65,11 +67,15 @@ class Session {
   [[nodiscard]] virConnectPtr connection() const { return connection_.get(); }
   // Names the libvirt function that is called next.
   void count(const char* function) { calls_.count(function); }
+  // What this host can run, kept by whoever has read it, so that it is read once a connection; a
+  // new connection, maybe to a newer libvirt, forgets it.
+  [[nodiscard]] std::optional<HostFacts>& capabilities() { return capabilities_; }
 
  private:
   std::string uri_;
   CallCounter& calls_;
   Connection connection_;
+  std::optional<HostFacts> capabilities_;
 };
 
 // What libvirt said of this thread's last failed call.

@@ -20,8 +20,8 @@ void fuzz_one(std::string_view input) {
   }
   const auto& settings = std::get<NodeSettings>(loaded);
   for (const std::string* value :
-       {&settings.libvirt_uri, &settings.metrics_listen, &settings.state_dir, &settings.run_dir,
-        &settings.ipc_name, &settings.boot_id_file, &settings.machine_id_file}) {
+       {&settings.libvirt_uri, &settings.virt_type, &settings.metrics_listen, &settings.state_dir,
+        &settings.run_dir, &settings.ipc_name, &settings.boot_id_file, &settings.machine_id_file}) {
     fuzz::check_told(*value);
   }
   // The whole file was read: what stands behind it is an error.

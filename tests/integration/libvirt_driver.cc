@@ -221,6 +221,7 @@ void Walkthrough::reconnect() {
   hypervisor_.reset();
   events_.clear();
   LibvirtOptions options;
+  options.virt_type = "qemu";
   options.log = [](const std::string& line) { std::printf("     log: %s\n", line.c_str()); };
   options.look_timeout = 2s;
   const auto begun = Clock::now();
@@ -250,6 +251,10 @@ void Walkthrough::one_start_and_kill() {
                 static_cast<unsigned long long>(listed->facts.total.memory >> 20),
                 listed->facts.total.vcpus, listed->facts.cpu_model.c_str(),
                 listed->facts.problem.c_str());
+    const HostFacts& facts = listed->facts;
+    check(facts.machines.contains("pc") && facts.cpu_models.contains("qemu64") &&
+              facts.cpu_features != Digest{},
+          "and its machine types, usable CPU models and host-model");
   }
   events_.clear();
   begun = Clock::now();

@@ -65,6 +65,11 @@ ClusterBuilder random_cluster(Prng& prng) {
     if (prng.chance(250)) options.role = NodeRole::backup;
     if (prng.chance(700)) options.provides = {"san"};
     cluster.node(node_of(n), options);
+    if (prng.chance(80)) cluster.node_declaration(node_of(n)).exclusive = true;
+    HostFacts& facts = cluster.node_state(node_of(n)).facts;
+    if (prng.chance(350)) facts.virt_type = "kvm";
+    if (prng.chance(300)) facts.machines = {"pc-q35-7.2"};
+    if (prng.chance(300)) facts.cpu_models = {"qemu64"};
   }
   for (std::uint64_t v = 0; v < vms; ++v) {
     VmOptions options;
@@ -75,6 +80,10 @@ ClusterBuilder random_cluster(Prng& prng) {
     options.placement = random_rules(prng, nodes, vms, v);
     if (prng.chance(600)) options.on = node_of(1 + prng.below(nodes));
     cluster.vm(vm_name(v), options);
+    DomainFacts& domain = cluster.declaration(vm_name(v)).domain;
+    if (prng.chance(350)) domain.virt_type = "kvm";
+    domain.machine = prng.chance(700) ? "pc-q35-7.2" : "pc-q35-9.0";
+    domain.cpu = {CpuMode::custom, prng.chance(700) ? "qemu64" : "EPYC", "", prng.chance(500)};
     if (prng.chance(50)) cluster.run(vm_name(v), node_of(1 + prng.below(nodes)));
     if (prng.chance(80)) cluster.order(vm_name(v), DesiredState::stopped);
     if (prng.chance(80)) {
@@ -186,6 +195,14 @@ class Oracle {
            state_.config.nodes.count(node.name) != 0;
   }
 
+  // Only what the host has said, about domains of this type.
+  static bool host_has(const HostFacts& facts, const DomainFacts& domain) {
+    if (facts.virt_type != "kvm" || domain.virt_type != "kvm") return true;
+    const bool machine = facts.machines.empty() || facts.machines.count(domain.machine) == 1;
+    const bool cpu = facts.cpu_models.empty() || facts.cpu_models.count(domain.cpu.model) == 1;
+    return machine && (cpu || !domain.cpu.checked);
+  }
+
   bool rules_hold(const VmId& vm, NodeId id, const std::map<VmId, std::set<NodeId>>& after,
                   const std::set<VmId>& moving) const {
     const std::string& name = state_.nodes.at(id).name;
@@ -195,6 +212,10 @@ class Oracle {
     if (!std::includes(provides.begin(), provides.end(), needs.begin(), needs.end())) return false;
     if (!own.allow.empty() && own.allow.count(name) == 0) return false;
     if (own.avoid.count(name) != 0) return false;
+    if (state_.config.nodes.at(name).exclusive && own.allow.count(name) == 0) return false;
+    if (!host_has(state_.nodes.at(id).facts, state_.config.vms.at(state_.vms.at(vm).name).domain)) {
+      return false;
+    }
     for (const auto& [other, where] : after) {
       const bool apart = names(own.away_from, other) || names(rules(other).away_from, vm);
       if (apart && where.count(id) != 0) return false;
@@ -241,7 +262,8 @@ void check_plan(const ClusterState& state, const std::vector<Placement>& plan) {
     if (node) {
       REQUIRE(oracle.fits(moving, *node));
       for (const auto& [id, ignored] : state.nodes) {
-        if (!oracle.last_resort(moving, *node)) break;
+        // With several VMs to place, one may have to go there so that all have a place.
+        if (!oracle.last_resort(moving, *node) || moving.size() != plan.size()) break;
         REQUIRE((oracle.last_resort(moving, id) || !oracle.fits(moving, id)));
       }
       for (const VmId& vm : moving) oracle.put(vm, *node);

@@ -27,7 +27,19 @@ const VmSetters& vm_setters() {
       {"priority",
        [](auto& vm, auto& v) { vm.policy.priority = static_cast<std::uint32_t>(number(v)); }},
       {"memory", [](auto& vm, auto& v) { vm.policy.memory = gibibytes(v); }},
+      {"preemptible",
+       [](auto& vm, auto& v) { vm.policy.preemptible = either(v, "yes", "no"); }},
       {"start_after", [](auto& vm, auto& v) { vm.policy.start_after = name_set(v); }},
+      {"machine",
+       [](auto& vm, auto& v) {
+         vm.domain.virt_type = "kvm";
+         vm.domain.machine = v;
+       }},
+      {"cpu",
+       [](auto& vm, auto& v) {
+         vm.domain.virt_type = "kvm";
+         vm.domain.cpu = {CpuMode::custom, v, "", true};
+       }},
       {"uuid", [](auto& vm, auto& v) { vm.domain.uuid = sim::vm_id(vm_number(v)); }},
       {"shutdown",
        [](auto& vm, auto& v) {
@@ -64,12 +76,24 @@ const NodeSetters& node_setters() {
        [](auto& node, auto& v) {
          node.capacity = Resources{gibibytes(v), 32};
        }},
+      {"exclusive", [](auto& node, auto& v) { node.exclusive = either(v, "true", "false"); }},
       // Levels are separated by '/', devices of one level by ','.
       {"fencing",
        [](auto& node, auto& v) {
          node.fencing.clear();
          for (const std::string& level : split(v, '/')) node.fencing.push_back(split(level, ','));
        }},
+  };
+  return kSetters;
+}
+
+// What the host's libvirt tells, of the same line.
+using FactSetters = std::map<std::string, std::function<void(HostFacts&, const std::string&)>>;
+
+const FactSetters& fact_setters() {
+  static const FactSetters kSetters = {
+      {"machines", [](auto& facts, auto& v) { facts.machines = name_set(v); }},
+      {"cpu_models", [](auto& facts, auto& v) { facts.cpu_models = name_set(v); }},
   };
   return kSetters;
 }
@@ -85,14 +109,18 @@ const ClusterSetters& cluster_setters() {
       {"arbiter", [](auto& options, auto n) { options.network.device_votes = n; }},
       {"wait_for_all", [](auto& options, auto n) { options.network.wait_for_all = n != 0; }},
       {"two_node", [](auto& options, auto n) { options.network.two_node = n != 0; }},
+      {"degraded_memory", [](auto& options, auto n) { options.degraded_memory = n; }},
   };
   return kSetters;
 }
 
-template <class Setters, class Declaration>
-void set_all(const Setters& setters, Declaration& declaration, const Words& words) {
+// `others` are the words of the same line that somebody else sets.
+template <class Setters, class Declaration, class Others = Setters>
+void set_all(const Setters& setters, Declaration& declaration, const Words& words,
+             const Others& others = {}) {
   for (std::size_t i = 2; i < words.size(); ++i) {
     const auto [key, value] = key_and_value(words[i]);
+    if (others.contains(key)) continue;
     const auto setter = setters.find(key);
     if (setter == setters.end()) throw Failure("'" + words[0] + "' has no '" + key + "'");
     setter->second(declaration, value);
@@ -135,7 +163,7 @@ void Player::declare(Declarations& all, const Words& words) const {
   } else {
     const auto host = all.nodes.find(name);
     if (host == all.nodes.end()) throw Failure("there is no node " + name);
-    set_all(node_setters(), host->second, words);
+    set_all(node_setters(), host->second, words, fact_setters());
   }
 }
 
@@ -143,8 +171,12 @@ void Player::make_cluster() {
   cluster_ = std::make_unique<sim::SimCluster>(options_);
   cluster_->network().on_ordered = [this](NodeId, const std::string& bytes) { ordered(bytes); };
   for (const Words& words : declared_) {
-    if (words[0] != "feed") continue;
-    cluster_->devices().add(word(words, 1), NodeId(node_number(word(words, 2))), true);
+    if (words[0] == "feed") {
+      cluster_->devices().add(word(words, 1), NodeId(node_number(word(words, 2))), true);
+    } else if (words[0] == "node") {
+      HostFacts& facts = cluster_->node(node_number(word(words, 1))).hypervisor().facts();
+      set_all(fact_setters(), facts, words, node_setters());
+    }
   }
 }
 

@@ -238,7 +238,7 @@ void SimHypervisor::list(const ListDomains& order) {
   env_.on_host(host_, env_.between(milliseconds(1), milliseconds(20)),
                [this, order, session = session_] {
                  if (session != session_) return;
-                 DomainsListed listed{order.look, true, {}, facts()};
+                 DomainsListed listed{order.look, true, {}, facts_};
                  std::set<VmId> wanted = order.known;
                  wanted.insert(host_.guarded.begin(), host_.guarded.end());
                  for (const VmId vm : wanted) listed.domains.push_back(observe(vm));

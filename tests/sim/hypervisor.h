@@ -35,7 +35,11 @@ class SimHypervisor final : public Hypervisor {
   using Post = std::function<void(Event)>;
 
   SimHypervisor(SimEnv& env, SimHost& host, SimHostSize size, DispatchObserver& observer)
-      : env_(env), host_(host), size_(size), observer_(observer) {}
+      : env_(env), host_(host), observer_(observer) {
+    facts_.total = size.total;
+    facts_.cpu_model = "EPYC";
+    facts_.virt_type = "kvm";
+  }
 
   // The daemon that runs now; it is told that the connection is up, if it is.
   void connect(Post post);
@@ -68,6 +72,8 @@ class SimHypervisor final : public Hypervisor {
   // Every look takes this much longer; what it saw was true when it began.
   void set_look_delay(SimTime extra) { look_delay_ = extra; }
   void set_agents(bool answer) { agents_ = answer; }
+  // What libvirt tells of this host; a change shows when it is listed next.
+  HostFacts& facts() { return facts_; }
 
  private:
   struct Plan {
@@ -87,11 +93,10 @@ class SimHypervisor final : public Hypervisor {
   void end(const DispatchStart& order, Outcome outcome, DomainState state, std::string detail);
   void finish_stop(const DispatchStop& order, std::uint64_t session);
   [[nodiscard]] DomainObservation observe(VmId vm) const;
-  [[nodiscard]] HostFacts facts() const { return {size_.total, "EPYC", ""}; }
 
   SimEnv& env_;
   SimHost& host_;
-  SimHostSize size_;
+  HostFacts facts_;
   DispatchObserver& observer_;
   Post post_;
   std::uint64_t session_ = 0;

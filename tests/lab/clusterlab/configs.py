@@ -94,6 +94,7 @@ keepalive_count = 3
 
 
 CLUSTERD_YAML = f"""libvirt_uri: qemu:///system
+virt_type: qemu
 boot_id_file: {BOOT_ID_FILE}
 metrics_listen: {METRICS_ADDRESS}
 """

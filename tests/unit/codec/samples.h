@@ -26,6 +26,7 @@ inline Declarations sample_declarations() {
   node.labels = {{"rack", "r1"}};
   node.capacity = Resources{64ULL << 30, 32};
   node.fencing = {{"bmc-n1"}, {"pdu-a", "pdu-b"}};
+  node.exclusive = true;
   all.nodes["n1"] = node;
   VmPolicy policy;
   policy.priority = 600;
@@ -47,6 +48,8 @@ inline Declarations sample_declarations() {
   vm.domain.size = {4ULL << 30, 2};
   vm.domain.macs = {"52:54:00:00:00:01"};
   vm.domain.disks = {"/srv/web1.qcow2"};
+  vm.domain.virt_type = "kvm";
+  vm.domain.cpu = {CpuMode::custom, "EPYC-Milan", "AMD", true};
   all.vms["web1"] = vm;
   all.domain_xml[vm.domain.xml] = "<domain/>";
   return all;
@@ -69,6 +72,11 @@ inline std::vector<Message> sample_messages() {
   activate.votes = {{NodeId(2), 1}, {NodeId(3), 1}, {NodeId(4), 1}};
   activate.founding = Founding{hello.cluster, "prod"};
   HostFacts facts{{64ULL << 30, 32}, "EPYC", ""};
+  facts.cpu_vendor = "AMD";
+  facts.cpu_features = digest_of("features");
+  facts.cpu_models = {"EPYC", "qemu64"};
+  facts.machines = {"pc-i440fx-7.2", "pc-q35-7.2"};
+  facts.virt_type = "kvm";
   ChangeConfiguration change;
   change.upsert = sample_declarations();
   change.delete_vms = {"old"};

@@ -314,6 +314,38 @@ TEST_CASE("declarations: constraints that nothing can meet") {
        "lab.yaml:6:54: together_with binds web2 and web1 to one node"});
 }
 
+TEST_CASE("declarations: exclusive nodes leave no place to VMs that do not name them") {
+  const std::string nodes = "nodes:\n  n1: { exclusive: true }\n  n2: {}\n";
+  const std::string web1 = "  web1: { domain: web1.xml, placement: { avoid: [n2] } }\n";
+  expect_errors(nodes + "vms:\n" + web1,
+                {"lab.yaml:5:40: allow and avoid leave no node to web1 (exclusive: n1)"});
+  expect_errors(
+      nodes + "vms:\n  web1: { domain: web1.xml, placement: { allow: [n1], avoid: [n2] } }\n", {});
+  expect_errors(nodes +
+                    "vms:\n  web1: { domain: web1.xml, placement: { allow: [n1, n2] } }\n"
+                    "  web2: { domain: web2.xml, placement: { together_with: [web1], "
+                    "avoid: [n2] } }\n",
+                {"lab.yaml:5:40: allow and avoid leave no node to web1, web2 together",
+                 "lab.yaml:6:40: allow and avoid leave no node to web2 (exclusive: n1)"});
+  expect_errors("nodes:\n  n1: { exclusive: maybe }\n", {"lab.yaml:2:20: "});
+}
+
+TEST_CASE("declarations: an exclusive node that no VM names is worth a warning") {
+  Configuration config;
+  config.nodes["n1"].exclusive = true;
+  const auto warned = [&] {
+    const auto findings = check(config);
+    return std::any_of(findings.begin(), findings.end(), [](const Finding& finding) {
+      return finding.path == "nodes.n1.exclusive" && finding.severity == Severity::warning;
+    });
+  };
+  CHECK(warned());
+  config.profiles["p"].placement.emplace().allow = {"n1"};
+  CHECK(warned());
+  config.vms["a"].profile = "p";
+  CHECK_FALSE(warned());
+}
+
 TEST_CASE("declarations: two VMs with one identity") {
   Folder folder;
   const std::string disk =

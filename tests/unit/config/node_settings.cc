@@ -45,12 +45,17 @@ TEST_CASE("node settings: what is written counts") {
   const auto off = load_text("recording_size: 0MiB\n");
   REQUIRE(std::holds_alternative<NodeSettings>(off));
   CHECK(std::get<NodeSettings>(off).recording_size == 0);
+  CHECK(std::get<NodeSettings>(off).virt_type == "kvm");
+  const auto emulated = load_text("virt_type: qemu\n");
+  REQUIRE(std::holds_alternative<NodeSettings>(emulated));
+  CHECK(std::get<NodeSettings>(emulated).virt_type == "qemu");
 }
 
 TEST_CASE("node settings: all errors are told at once, each with its place") {
   CHECK(errors_of("state_dri: /x\nrun_dir: [a]\nipc_name: a\nipc_name: b\n") ==
         std::vector<std::string>{"1:1", "2:10", "4:1"});
   CHECK(errors_of("recording_size: 1MiB\n") == std::vector<std::string>{"1:17"});
+  CHECK(errors_of("virt_type: xen\n") == std::vector<std::string>{"1:12"});
   CHECK(errors_of("- a\n") == std::vector<std::string>{"1:1"});
   CHECK(errors_of("a: [\n").size() == 1);
   // The quote that is not closed would swallow the rest of the file.

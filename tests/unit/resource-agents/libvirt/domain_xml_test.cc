@@ -95,9 +95,3 @@ TEST_CASE("domain xml: the agent's channel counts only when the guest has opened
   CHECK(read_domain_facts(channel("connected")).agent_connected);
   CHECK_FALSE(read_domain_facts(channel("disconnected")).agent_connected);
 }
-
-TEST_CASE("capabilities: the host's CPU model is found") {
-  CHECK(read_cpu_model("<capabilities><host><cpu><arch>x86_64</arch><model>Skylake</model></cpu>"
-                       "</host></capabilities>") == "Skylake");
-  CHECK(read_cpu_model("<capabilities/>").empty());
-}
