@@ -155,21 +155,23 @@ def tasks(options, files, vms, peers):
     bench = clusterd_files.bench_command(options.bin, files, LOST)
     whole = [Contender("clusterctl plan", plan, plan_words(clusterd_files.plan),
                        clusterd_files.ACCEPTED)]
-    alone = [Contender("clusterd", bench, no_words, seconds=clusterd_files.plan_seconds)]
+    alone = [Contender("clusterd", bench, words_of(clusterd_files.bench_plan),
+                        seconds=clusterd_files.plan_seconds)]
     verdict = [Contender("clusterctl plan", clusterd_files.command(options.bin, files),
-                         verdict_words(clusterd_files.verdict), clusterd_files.ACCEPTED),
+                         words_of(clusterd_files.verdict), clusterd_files.ACCEPTED),
                Contender("clusterd, proof alone", bench,
-                         verdict_words(clusterd_files.bench_verdict),
+                         words_of(clusterd_files.bench_verdict),
                          seconds=clusterd_files.proof_seconds)]
     if "crm_simulate" in peers:
         repeats = max(1, 1000 // vms)
         whole.append(Contender("crm_simulate", pacemaker.command(files.cib),
                                plan_words(pacemaker.plan)))
-        alone.append(Contender("crm_simulate", pacemaker.profile(files.cibs, repeats), no_words,
+        alone.append(Contender("crm_simulate", pacemaker.profile(files.cibs, repeats),
+                               words_of(lambda _output: "as above"),
                                seconds=lambda output: pacemaker.profiled(output) / repeats))
     if "hcheck" in peers:
         verdict.append(Contender("hcheck", ganeti.command(files.htools),
-                                 verdict_words(ganeti.verdict)))
+                                 words_of(ganeti.verdict)))
     return [(WHOLE, whole), (ALONE, alone), (VERDICT, verdict)]
 
 
@@ -184,12 +186,8 @@ def plan_words(reader):
     return words
 
 
-def verdict_words(reader):
-    return lambda output, _: reader(output)
-
-
-def no_words(_output, _cluster):
-    return ""
+def words_of(reader):
+    return lambda output, _cluster: reader(output)
 
 
 def row(task, cluster, contender, first):

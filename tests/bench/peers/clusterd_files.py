@@ -68,6 +68,8 @@ def verdict(output):
 
 def in_words(reserve):
     """For one host failure; `tolerated` may be more than what was asked for."""
+    if reserve is None:
+        raise PeerError("clusterctl plan tells no reserve")
     if reserve["proof"] != "exact":
         return "unknown"
     return "yes" if reserve["tolerated"] >= 1 else "no"
@@ -94,3 +96,8 @@ def proof_seconds(output):
 
 def bench_verdict(output):
     return in_words(answer(output))
+
+
+def bench_plan(output):
+    said = answer(output)
+    return f"{said['placed']} of {said['demands']} placed"
