@@ -57,6 +57,23 @@ function(clusterd_sim_tests)
   endforeach()
 endfunction()
 
+# Transcripts of commands that need no daemon.
+function(clusterd_ctl_tests)
+  if(NOT TARGET clusterctl)
+    return()
+  endif()
+  add_test(NAME ctl.transcripts COMMAND ${CMAKE_SOURCE_DIR}/tests/ctl/transcripts.py
+    ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+  set_tests_properties(ctl.transcripts PROPERTIES LABELS ctl TIMEOUT 300)
+endfunction()
+
+# How long things take, in the build that hosts run.
+function(clusterd_speed_tests)
+  add_test(NAME speed.plan COMMAND ${CMAKE_SOURCE_DIR}/tests/ctl/plan_speed.py
+    ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+  set_tests_properties(speed.plan PROPERTIES LABELS speed TIMEOUT 300 RUN_SERIAL ON)
+endfunction()
+
 # In the build that is fast enough for it.
 function(clusterd_seed_tests)
   add_test(NAME sim.seeds COMMAND clusterd-sim --seed 1 --seeds 300)
@@ -103,6 +120,7 @@ endfunction()
 function(clusterd_fuzz_tests)
   add_library(fuzz_support STATIC EXCLUDE_FROM_ALL
     tests/fuzz/support/entry.cc
+    clusterd/codec/json_status.cc
     clusterd/codec/record.cc clusterd/codec/recording.cc clusterd/codec/snapshot.cc
     clusterd/codec/validate.cc clusterd/codec/wire.cc
     clusterd/runtime/reassembly.cc clusterd/runtime/tidy.cc
@@ -114,7 +132,7 @@ function(clusterd_fuzz_tests)
     fencing/agent/wiped_text.cc)
   target_link_libraries(fuzz_support PUBLIC
     clusterd_options clusterd_config clusterd_model clusterd_base
-    PkgConfig::libqb PkgConfig::pugixml yaml-cpp)
+    PkgConfig::libqb PkgConfig::pugixml yaml-cpp nlohmann_json::nlohmann_json)
   add_custom_target(fuzz_targets)
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc)
   foreach(file ${files})
@@ -139,6 +157,12 @@ if("unit" IN_LIST CLUSTERD_TESTS)
 endif()
 if("sim" IN_LIST CLUSTERD_TESTS)
   clusterd_sim_tests()
+endif()
+if("ctl" IN_LIST CLUSTERD_TESTS)
+  clusterd_ctl_tests()
+endif()
+if("speed" IN_LIST CLUSTERD_TESTS)
+  clusterd_speed_tests()
 endif()
 if("seeds" IN_LIST CLUSTERD_TESTS)
   clusterd_seed_tests()

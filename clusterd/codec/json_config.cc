@@ -49,7 +49,8 @@ Json json_of(const Timers& t) {
           {"fence_settle_ms", t.fence_settle.count()},
           {"leave_grace_ms", t.leave_grace.count()},
           {"calibration_interval_ms", t.calibration_interval.count()},
-          {"start_after_timeout_ms", t.start_after_timeout.count()}};
+          {"start_after_timeout_ms", t.start_after_timeout.count()},
+          {"preempt_timeout_ms", t.preempt_timeout.count()}};
 }
 
 Json limit(const std::optional<std::uint32_t>& value) {

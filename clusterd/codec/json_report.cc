@@ -47,28 +47,60 @@ Json json_of(const NodeReport& node) {
                        {"reading", name_of(device.reading)},
                        {"calibrated", device.calibrated}});
   }
-  return {{"name", node.name},
-          {"state", node.state},
-          {"reason", node.reason},
-          {"role", node.role == NodeRole::backup ? "backup" : "worker"},
-          {"declared", node.declared},
-          {"memory_total", node.memory_total},
-          {"memory_used", node.memory_used},
-          {"vcpus_total", node.vcpus_total},
-          {"vcpus_used", node.vcpus_used},
-          {"vms", node.vms},
-          {"fence_devices", devices},
-          {"cpu_vendor", node.cpu_vendor},
-          {"cpu_model", node.cpu_model},
-          {"cpu_pool", node.cpu_pool.empty() ? Json(nullptr) : Json(node.cpu_pool)}};
+  const bool known = node.capacity.memory != 0;
+  return {
+      {"name", node.name},
+      {"id", node.id.value},
+      {"state", node.state},
+      {"reason", node.reason},
+      {"role", node.role == NodeRole::backup ? "backup" : "worker"},
+      {"declared", node.declared},
+      {"capacity", known ? Json{{"memory", node.capacity.memory}, {"vcpus", node.capacity.vcpus}}
+                         : Json(nullptr)},
+      {"memory_total", node.memory_total},
+      {"memory_used", node.memory_used},
+      {"degraded", node.degraded},
+      {"vcpus_total", node.vcpus_total},
+      {"vcpus_used", node.vcpus_used},
+      {"vms", node.vms},
+      {"fence_devices", devices},
+      {"cpu_vendor", node.cpu_vendor},
+      {"cpu_model", node.cpu_model},
+      {"cpu_pool", node.cpu_pool.empty() ? Json(nullptr) : Json(node.cpu_pool)}};
 }
 
 Json json_of(const VmReport& vm) {
-  return {{"name", vm.name},         {"uuid", vm.uuid},
-          {"desired", name_of(vm.desired)}, {"state", vm.state},
+  return {{"name", vm.name},
+          {"uuid", vm.uuid},
+          {"desired", name_of(vm.desired)},
+          {"declared", vm.declared ? Json(name_of(*vm.declared)) : Json(nullptr)},
+          {"state", vm.state},
           {"node", vm.node.empty() ? Json(nullptr) : Json(vm.node)},
-          {"health", vm.health},     {"priority", vm.priority},
+          {"health", vm.health},
+          {"priority", vm.priority},
+          {"memory", vm.size.memory},
+          {"vcpus", vm.size.vcpus},
+          {"preemptible", vm.preemptible},
           {"reason", vm.reason}};
+}
+
+Json word_or_null(const std::string& word) {
+  return word.empty() ? Json(nullptr) : Json(word);
+}
+
+Json json_of(const std::optional<ReserveReport>& reserve) {
+  if (!reserve) return nullptr;
+  Json blocking = Json::array();
+  for (const auto& one : reserve->blocking) {
+    blocking.push_back({{"down", one.down}, {"vm", word_or_null(one.vm)}});
+  }
+  return {{"required", reserve->required},
+          {"tolerated", reserve->tolerated},
+          {"at_least", reserve->at_least},
+          {"ok", reserve->ok},
+          {"proof", reserve->proof},
+          {"blocking", blocking},
+          {"remedy", word_or_null(reserve->remedy)}};
 }
 
 Json json_of(const HistoryEvent& event, const ClusterState* state) {
@@ -164,20 +196,20 @@ const char* name_of(EventKind kind) {
 }
 
 std::string to_json(const StatusReport& report) {
-  Json cluster{{"name", report.name},
-               {"uuid", report.founded ? Json(report.uuid) : Json(nullptr)},
-               {"founded", report.founded},
-               {"quorate", report.quorate},
-               {"active", report.active},
-               {"epoch", report.epoch},
-               {"coordinator",
-                report.coordinator.empty() ? Json(nullptr) : Json(report.coordinator)},
-               {"members", report.members},
-               {"armed", report.armed},
-               {"reserve", nullptr},
-               {"waiting", report.waiting},
-               {"config_version", report.config_version},
-               {"time", rfc3339(report.time)}};
+  Json cluster{
+      {"name", report.name},
+      {"uuid", report.founded ? Json(report.uuid) : Json(nullptr)},
+      {"founded", report.founded},
+      {"quorate", report.quorate},
+      {"active", report.active},
+      {"epoch", report.epoch},
+      {"coordinator", report.coordinator.empty() ? Json(nullptr) : Json(report.coordinator)},
+      {"members", report.members},
+      {"armed", report.armed},
+      {"reserve", json_of(report.reserve)},
+      {"waiting", report.waiting},
+      {"config_version", report.config_version},
+      {"time", rfc3339(report.time)}};
   Json nodes = Json::array();
   for (const NodeReport& node : report.nodes) nodes.push_back(json_of(node));
   Json vms = Json::array();
@@ -212,6 +244,38 @@ std::string to_json(const ExplainReport& report) {
                {"why", report.why},
                {"nodes", nodes},
                {"history", history}});
+}
+
+std::string to_json(const ForecastReport& report) {
+  Json actions = Json::array();
+  for (const auto& action : report.actions) {
+    actions.push_back({{"vm", action.vm},
+                       {"action", action.action},
+                       {"from", word_or_null(action.from)},
+                       {"to", word_or_null(action.to)}});
+  }
+  Json assumed = Json::array();
+  for (const auto& place : report.assumed) {
+    assumed.push_back({{"vm", place.vm}, {"node", place.node}});
+  }
+  Json unplaced = Json::array();
+  for (const auto& vm : report.unplaced) {
+    Json reasons = Json::array();
+    for (const auto& node : vm.reasons) {
+      reasons.push_back({{"node", node.node}, {"reason", node.reason}});
+    }
+    unplaced.push_back({{"vm", vm.vm},
+                        {"guaranteed", vm.guaranteed},
+                        {"reason", word_or_null(vm.reason)},
+                        {"reasons", std::move(reasons)}});
+  }
+  return dump({{"feasible", report.feasible},
+               {"actions", std::move(actions)},
+               {"unplaced", std::move(unplaced)},
+               {"degraded", report.degraded},
+               {"assumed", std::move(assumed)},
+               {"reserve", json_of(report.reserve)},
+               {"reserve_before", json_of(report.reserve_before)}});
 }
 
 std::string history_json(const ClusterState& state, const HistoryFilter& filter) {

@@ -39,7 +39,7 @@ std::vector<std::string> files_of(const std::string& path, ConfigErrors& errors)
 
 class Loader {
  public:
-  explicit Loader(const AgentMetadata& metadata) : metadata_(metadata) {}
+  Loader(const AgentMetadata& metadata, Purpose purpose) : metadata_(metadata), purpose_(purpose) {}
 
   LoadedDeclarations load(const std::string& path) {
     for (const auto& file : files_of(path, out_.errors)) read_file(file);
@@ -99,7 +99,7 @@ class Loader {
     keys.emplace("domain", [&](const YamlValue& v) {
       if (const auto file = v.text(limits::kDetail)) read_domain_file(name, *file, v, vm);
     });
-    if (value.keys(keys) && !value.has("domain")) {
+    if (value.keys(keys) && purpose_ == Purpose::apply && !value.has("domain")) {
       value.error("has no domain: the file with its libvirt XML");
     }
     return vm;
@@ -146,14 +146,16 @@ class Loader {
   }
 
   const AgentMetadata& metadata_;
+  const Purpose purpose_;
   std::map<std::string, Result<std::string>> asked_;
   LoadedDeclarations out_;
 };
 
 }  // namespace
 
-LoadedDeclarations load_declarations(const std::string& path, const AgentMetadata& metadata) {
-  return Loader(metadata).load(path);
+LoadedDeclarations load_declarations(const std::string& path, const AgentMetadata& metadata,
+                                     Purpose purpose) {
+  return Loader(metadata, purpose).load(path);
 }
 
 std::optional<Place> find_place(const Places& places, std::string path) {

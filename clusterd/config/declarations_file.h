@@ -26,9 +26,10 @@ struct LoadedDeclarations {
 // `path` is a file, or a folder whose *.yaml and *.yml files are read in the order of their names
 // as if they were one. Never throws; every error of every file is in the result, in the order of
 // files, lines and columns. `metadata` is asked once for each agent; empty: options of fence
-// devices are not checked.
+// devices are not checked. With Purpose::plan a VM needs no domain; its UUID is nil then.
 [[nodiscard]] LoadedDeclarations load_declarations(const std::string& path,
-                                                   const AgentMetadata& metadata);
+                                                   const AgentMetadata& metadata,
+                                                   Purpose purpose = Purpose::apply);
 
 // Where a path that check() names was said: its own place, or that of the nearest object around
 // it. nullopt: no file mentions it.

@@ -43,7 +43,8 @@ void read_timers(const YamlValue& value, Timers& t) {
               {"fence_settle", time_of(t.fence_settle, kNoWait)},
               {"leave_grace", time_of(t.leave_grace, kNoWait)},
               {"calibration_interval", time_of(t.calibration_interval, milliseconds(10000))},
-              {"start_after_timeout", time_of(t.start_after_timeout, kNoWait)}});
+              {"start_after_timeout", time_of(t.start_after_timeout, kNoWait)},
+              {"preempt_timeout", time_of(t.preempt_timeout, kNoWait)}});
 }
 
 void read_overcommit(const YamlValue& value, Overcommit& overcommit) {

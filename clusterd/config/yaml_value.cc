@@ -1,6 +1,8 @@
 #include "clusterd/config/yaml_value.h"
 
 #include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,9 +12,19 @@
 #include "clusterd/base/text.h"
 
 namespace clusterd {
+
+struct YamlNode {
+  enum class Kind : std::uint8_t { null, scalar, list, map };
+  Kind kind = Kind::null;
+  int line = 1;
+  int column = 1;
+  std::string text;                // of a scalar
+  std::vector<YamlNode> children;  // of a map: key, value, key, value ...
+};
+
 namespace {
 
-constexpr int kDeepest = 32;
+constexpr std::size_t kDeepest = 32;
 
 Place at(const std::string& file, const YAML::Mark& mark) {
   if (mark.is_null()) return {file, 1, 1};
@@ -27,10 +39,13 @@ Place within(const std::string& text, Place place) {
   return {place.file, static_cast<int>(lines), static_cast<int>(text.size() - last_line) + 1};
 }
 
-// Looks at a file's events before any value is built.
-class Inspector final : public YAML::EventHandler {
+// Builds a file's values from the parser's events, and refuses what is not read. YAML::Load would
+// parse the file a second time, and take longer for its nodes than for that.
+class Builder final : public YAML::EventHandler {
  public:
-  Inspector(const std::string& file, ConfigErrors& errors) : file_(file), errors_(errors) {}
+  Builder(const std::string& file, ConfigErrors& errors) : file_(file), errors_(errors) {}
+
+  YamlNode take() { return std::move(root_); }
 
   // Ends the reading: at a stray comma the parser finds empty documents for ever.
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -39,24 +54,30 @@ class Inspector final : public YAML::EventHandler {
     }
   }
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { look(mark, "", anchor); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    look(mark, "", anchor);
+    add(mark, YamlNode::Kind::null);
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     fail(mark, "aliases are not read: write it out, or use a profile");
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                const std::string&) override {
+                const std::string& text) override {
     look(mark, tag, anchor);
+    add(mark, YamlNode::Kind::scalar).text = text;
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
-    enter(mark, tag, anchor);
+    look(mark, tag, anchor);
+    enter(mark, YamlNode::Kind::list);
   }
-  void OnSequenceEnd() override { --depth_; }
+  void OnSequenceEnd() override { open_.pop_back(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
-    enter(mark, tag, anchor);
+    look(mark, tag, anchor);
+    enter(mark, YamlNode::Kind::map);
   }
-  void OnMapEnd() override { --depth_; }
+  void OnMapEnd() override { open_.pop_back(); }
 
  private:
   void fail(const YAML::Mark& mark, const std::string& message) {
@@ -66,14 +87,24 @@ class Inspector final : public YAML::EventHandler {
     if (anchor != 0) fail(mark, "anchors are not read: write it out, or use a profile");
     if (tag.size() > 1) fail(mark, "tags are not read: " + tidy_text(tag, 80));
   }
-  void enter(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
-    look(mark, tag, anchor);
-    if (++depth_ > kDeepest) throw YAML::ParserException(mark, "nested too deeply");
+  // Only the innermost open value grows: what is open around it stays where it is.
+  YamlNode& add(const YAML::Mark& mark, YamlNode::Kind kind) {
+    YamlNode& node = open_.empty() ? root_ : open_.back()->children.emplace_back();
+    const Place place = at(file_, mark);
+    node.kind = kind;
+    node.line = place.line;
+    node.column = place.column;
+    return node;
+  }
+  void enter(const YAML::Mark& mark, YamlNode::Kind kind) {
+    open_.push_back(&add(mark, kind));
+    if (open_.size() > kDeepest) throw YAML::ParserException(mark, "nested too deeply");
   }
 
   const std::string& file_;
   ConfigErrors& errors_;
-  int depth_ = 0;
+  YamlNode root_;
+  std::vector<YamlNode*> open_;
   int documents_ = 0;
 };
 
@@ -105,6 +136,11 @@ std::string with_unit(std::uint64_t value,
   return std::to_string(value) + units.front().first;
 }
 
+// The text of a key; empty: it is no scalar, or nothing stands there.
+const std::string& name_in(const YamlNode& key) {
+  return key.text;
+}
+
 const std::vector<std::pair<const char*, std::uint64_t>> kTimeUnits{
     {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
 const std::vector<std::pair<const char*, std::uint64_t>> kSizeUnits{
@@ -121,10 +157,10 @@ bool is_name(std::string_view text) {
                      [&](char c) { return plain(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-YamlValue::YamlValue(YAML::Node node, std::string file, std::string path, ConfigErrors& errors,
-                     Places& places)
+YamlValue::YamlValue(std::shared_ptr<const YamlNode> node, std::string file, std::string path,
+                     ConfigErrors& errors, Places& places)
     : node_(std::move(node)),
-      place_(at(file, node_.Mark())),
+      place_{std::move(file), node_->line, node_->column},
       path_(std::move(path)),
       errors_(&errors),
       places_(&places) {
@@ -139,11 +175,11 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
     const bool whole_line = !text.empty() && text.back() == '\n';
     std::istringstream in(text + (whole_line ? "...\n" : "\n...\n"));
     YAML::Parser parser(in);
-    Inspector inspector(file, errors);
-    while (parser.HandleNextDocument(inspector)) {
+    Builder builder(file, errors);
+    while (parser.HandleNextDocument(builder)) {
     }
     if (errors.size() != before) return std::nullopt;
-    return YamlValue(YAML::Load(text), file, "", errors, places);
+    return YamlValue(std::make_shared<YamlNode>(builder.take()), file, "", errors, places);
   } catch (const YAML::Exception& problem) {
     const bool open = problem.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
     errors.push_back({within(text, at(file, problem.mark)),
@@ -152,8 +188,16 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
   return std::nullopt;
 }
 
-YamlValue YamlValue::child(const YAML::Node& node, std::string path) const {
-  return {node, place_.file, std::move(path), *errors_, *places_};
+bool YamlValue::is_null() const {
+  return node_->kind == YamlNode::Kind::null;
+}
+bool YamlValue::is_map() const {
+  return node_->kind == YamlNode::Kind::map;
+}
+
+YamlValue YamlValue::child(const YamlNode& node, std::string path) const {
+  return {std::shared_ptr<const YamlNode>(node_, &node), place_.file, std::move(path), *errors_,
+          *places_};
 }
 
 void YamlValue::error(const std::string& message) const {
@@ -161,9 +205,11 @@ void YamlValue::error(const std::string& message) const {
 }
 
 bool YamlValue::has(const char* key) const {
-  return node_.IsMap() && std::any_of(node_.begin(), node_.end(), [&](const auto& entry) {
-           return entry.first.IsScalar() && entry.first.Scalar() == key;
-         });
+  if (!is_map()) return false;
+  for (std::size_t i = 0; i < node_->children.size(); i += 2) {
+    if (name_in(node_->children[i]) == key) return true;
+  }
+  return false;
 }
 
 std::string YamlValue::shown(const std::string& text) {
@@ -173,21 +219,22 @@ std::string YamlValue::shown(const std::string& text) {
 bool YamlValue::keys(const Keys& known) const {
   std::string all;
   for (const auto& [name, visit] : known) all += (all.empty() ? "" : ", ") + name;
-  if (!node_.IsMap()) {
+  if (!is_map()) {
     error("must be a mapping with keys out of " + all);
     return false;
   }
   std::set<std::string> seen;
-  for (const auto& entry : node_) {
-    const YamlValue key = child(entry.first, path_);
-    const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
+  for (std::size_t i = 0; i < node_->children.size(); i += 2) {
+    const YamlValue key = child(node_->children[i], path_);
+    const YamlNode& value = node_->children[i + 1];
+    const std::string& name = name_in(node_->children[i]);
     const auto visit = known.find(name);
     if (visit == known.end()) {
       key.error("unknown key '" + shown(name) + "'; known are " + all);
     } else if (!seen.insert(name).second) {
       key.error("'" + name + "' stands here a second time");
     } else {
-      visit->second(child(entry.second, path_.empty() ? name : path_ + "." + name));
+      visit->second(child(value, path_.empty() ? name : path_ + "." + name));
     }
   }
   return true;
@@ -195,14 +242,15 @@ bool YamlValue::keys(const Keys& known) const {
 
 bool YamlValue::entries(
     const std::function<void(const std::string&, const YamlValue&)>& visit) const {
-  if (!node_.IsMap()) {
+  if (!is_map()) {
     error("must be a mapping from names");
     return false;
   }
   std::set<std::string> seen;
-  for (const auto& entry : node_) {
-    const YamlValue key = child(entry.first, path_);
-    const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
+  for (std::size_t i = 0; i < node_->children.size(); i += 2) {
+    const YamlValue key = child(node_->children[i], path_);
+    const YamlNode& value = node_->children[i + 1];
+    const std::string& name = name_in(node_->children[i]);
     if (!is_name(name)) {
       key.error("'" + shown(name) + "' is no name: letters, digits, '.', '_', '-', at most 63");
     } else if (!seen.insert(name).second) {
@@ -210,8 +258,8 @@ bool YamlValue::entries(
     } else {
       const std::string path = path_.empty() ? name : path_ + "." + name;
       // The name shows an object better than what comes first in it.
-      YamlValue object = child(entry.second, path);
-      if (!entry.second.IsScalar()) object.place_ = key.place_;
+      YamlValue object = child(value, path);
+      if (value.kind != YamlNode::Kind::scalar) object.place_ = key.place_;
       (*places_)[path] = object.place_;
       visit(name, object);
     }
@@ -220,21 +268,21 @@ bool YamlValue::entries(
 }
 
 bool YamlValue::items(const Visit& visit) const {
-  if (!node_.IsSequence()) {
+  if (node_->kind != YamlNode::Kind::list) {
     error("must be a list");
     return false;
   }
   std::size_t index = 0;
-  for (const auto& item : node_) {
+  for (const YamlNode& item : node_->children) {
     visit(child(item, path_ + "[" + std::to_string(index++) + "]"));
   }
   return true;
 }
 
 std::optional<std::string> YamlValue::scalar() const {
-  if (node_.IsScalar()) return node_.Scalar();
-  error(node_.IsNull() ? "nothing stands here; a value is needed"
-                       : "must be one value, not a list or a mapping");
+  if (node_->kind == YamlNode::Kind::scalar) return node_->text;
+  error(is_null() ? "nothing stands here; a value is needed"
+                  : "must be one value, not a list or a mapping");
   return std::nullopt;
 }
 

@@ -7,8 +7,6 @@
 // than 32: small files that mean huge values do not exist that way.
 #pragma once
 
-#include <yaml-cpp/yaml.h>
-
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -30,6 +28,9 @@ namespace clusterd {
 // Where each path was said, over all files that are read together.
 using Places = std::map<std::string, Place>;
 
+// What the parser saw; internal to YamlValue.
+struct YamlNode;
+
 class YamlValue {
  public:
   using Visit = std::function<void(const YamlValue&)>;
@@ -41,8 +42,8 @@ class YamlValue {
                                                      const std::string& text, ConfigErrors& errors,
                                                      Places& places);
 
-  [[nodiscard]] bool is_null() const { return node_.IsNull(); }
-  [[nodiscard]] bool is_map() const { return node_.IsMap(); }
+  [[nodiscard]] bool is_null() const;
+  [[nodiscard]] bool is_map() const;
   // A mapping that has this key, whatever stands there.
   [[nodiscard]] bool has(const char* key) const;
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -88,13 +89,13 @@ class YamlValue {
   }
 
  private:
-  YamlValue(YAML::Node node, std::string file, std::string path, ConfigErrors& errors,
-            Places& places);
-  [[nodiscard]] YamlValue child(const YAML::Node& node, std::string path) const;
+  YamlValue(std::shared_ptr<const YamlNode> node, std::string file, std::string path,
+            ConfigErrors& errors, Places& places);
+  [[nodiscard]] YamlValue child(const YamlNode& node, std::string path) const;
   [[nodiscard]] std::optional<std::string> scalar() const;
   [[nodiscard]] static std::string shown(const std::string& text);
 
-  YAML::Node node_;
+  std::shared_ptr<const YamlNode> node_;  // keeps the whole file's alive
   Place place_;
   std::string path_;
   ConfigErrors* errors_;

@@ -1,10 +1,10 @@
 #include "clusterd/ctl/apply.h"
 
-#include <algorithm>
 #include <cstdio>
+#include <vector>
 
-#include "clusterd/config/declarations_file.h"
 #include "clusterd/ctl/show.h"
+#include "clusterd/ctl/told.h"
 #include "fencing/agent/agent_metadata.h"
 
 namespace clusterd::ctl {
@@ -12,42 +12,21 @@ namespace {
 
 constexpr int kRefused = static_cast<int>(ReplyCode::refused);
 
-struct Told {
-  std::string text;
-  bool hinders = false;
-};
-
-// The review's findings at the places in the files where they were said. What no file mentions
-// stands in the stored configuration, and is told by its path.
-std::vector<Told> placed(const Json& findings, const LoadedDeclarations& loaded) {
-  std::vector<std::pair<ConfigError, bool>> in_files;
-  std::vector<Told> told;
-  for (const ConfigError& error : loaded.errors) in_files.emplace_back(error, true);
-  for (const Json& finding : findings) {
-    const std::string path = finding.at("path");
-    const bool hinders = finding.at("severity") == "error";
-    const std::string message = std::string(hinders ? "" : "warning: ") +
-                                (path.empty() ? "" : path + ": ") +
-                                finding.at("message").get<std::string>();
-    const auto place = find_place(loaded.places, path);
-    if (place) {
-      in_files.push_back({{*place, message}, hinders});
-    } else {
-      told.push_back({"stored configuration: " + message, hinders});
-    }
+std::vector<Finding> findings_of(const Json& review) {
+  std::vector<Finding> findings;
+  for (const Json& finding : review.at("findings")) {
+    findings.push_back({finding.at("path"), finding.at("message"),
+                        finding.at("severity") == "error" ? Severity::error : Severity::warning});
   }
-  std::sort(in_files.begin(), in_files.end());
-  in_files.erase(std::unique(in_files.begin(), in_files.end()), in_files.end());
-  for (const auto& [error, hinders] : in_files) told.push_back({error.str(), hinders});
-  return told;
+  return findings;
 }
 
 // Errors of the files make others that follow from them: a VM that could not be read is missing
 // its domain. Only what a reader can still believe is kept.
-bool follows_from(const Json& finding, const LoadedDeclarations& loaded) {
-  const std::string path = finding.at("path");
+bool follows_from(const Finding& finding, const LoadedDeclarations& loaded) {
+  const std::string& path = finding.path;
   const bool domain = path.size() > 7 && path.compare(path.size() - 7, 7, ".domain") == 0;
-  return domain && finding.at("message") == "its domain XML is missing" && !loaded.errors.empty();
+  return domain && finding.message == "its domain XML is missing" && !loaded.errors.empty();
 }
 
 int review_and_send(const Options& options, ApplyConfiguration request,
@@ -56,14 +35,11 @@ int review_and_send(const Options& options, ApplyConfiguration request,
   const ControlReply reply = ask(options, request);
   Json review = Json::parse(reply.json, nullptr, false);
   const bool reviewed = reply.code == ReplyCode::done && !review.is_discarded();
-  Json findings = Json::array();
-  if (reviewed) {
-    for (const Json& finding : review.at("findings")) {
-      if (!follows_from(finding, loaded)) findings.push_back(finding);
-    }
-  }
+  std::vector<Finding> findings;
+  if (reviewed) findings = findings_of(review);
+  std::erase_if(findings, [&](const Finding& finding) { return follows_from(finding, loaded); });
   bool refused = false;
-  for (const Told& told : placed(findings, loaded)) {
+  for (const Told& told : placed(findings, loaded, "stored configuration")) {
     std::fprintf(stderr, "%s\n", told.text.c_str());
     refused = refused || told.hinders;
   }

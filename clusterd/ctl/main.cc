@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "clusterd/ctl/apply.h"
+#include "clusterd/ctl/plan.h"
 #include "clusterd/ctl/session.h"
 #include "clusterd/ctl/show.h"
 
@@ -95,6 +96,25 @@ void add_declarations(CLI::App& app, Run& run) {
       if (kind == "node") request.delete_nodes.insert(name);
       if (kind == "fence-device") request.delete_fence_devices.insert(name);
       return remove(options, std::move(request), dry_run);
+    };
+  });
+}
+
+void add_forecasts(CLI::App& app, Run& run) {
+  static PlanOptions wanted;
+  auto* offline = app.add_subcommand("plan", "where everything would go, from files alone");
+  offline->add_option("-f,--file", wanted.declarations, "a file, or a folder of *.yaml files")
+      ->required();
+  offline->add_option("--state", wanted.state, "a saved `status --json`: where things stand");
+  offline->add_option("--down", wanted.down, "a node that dies; may be given several times");
+  offline->callback([&run] { run = [](const Options& options) { return plan(options, wanted); }; });
+  static WhatIf loss;
+  auto* live = app.add_subcommand("what-if", "what would happen if nodes died now");
+  live->add_option("--down", loss.down, "a node that dies; may be given several times")->required();
+  live->callback([&run] {
+    run = [](const Options& options) {
+      return read(options, loss,
+                  [&](const Json& json) { print(show_forecast(json, options.terminal)); });
     };
   });
 }
@@ -228,6 +248,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 86400));
   add_reading(app, run);
   add_declarations(app, run);
+  add_forecasts(app, run);
   add_past(app, run);
   add_vm(app, run);
   add_node(app, run);

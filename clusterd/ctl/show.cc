@@ -1,5 +1,7 @@
 #include "clusterd/ctl/show.h"
 
+#include <utility>
+
 #include "clusterd/ctl/table.h"
 
 namespace clusterd::ctl {
@@ -63,6 +65,29 @@ std::string cpu(const Json& node) {
   return dash(pool.empty() ? text(node, "cpu_model") : pool);
 }
 
+// "reserve: 1 of 1 host failures"; empty when it is not known.
+std::string reserve_line(const std::string& what, const Json& reserve, bool colour) {
+  if (!reserve.is_object()) return "";
+  const bool ok = reserve.at("ok").get<bool>();
+  std::string line =
+      what + ": " + (ok ? painted("ok", "32", colour) : painted("NOT OK", "1;31", colour)) + ", " +
+      (reserve.at("at_least").get<bool>() ? "at least " : "") + text(reserve, "tolerated") +
+      " host failures can be borne, " + text(reserve, "required") + " must be";
+  if (text(reserve, "proof") != "exact") line += " (not decided within the limit of work)";
+  line += "\n";
+  for (const Json& one : reserve.at("blocking")) {
+    const std::string vm = text(one, "vm");
+    line += "  without " + join(one.at("down")) +
+            (vm.empty() ? " not all have a place" : " no place for " + vm) + "\n";
+  }
+  if (const std::string remedy = text(reserve, "remedy"); !remedy.empty()) {
+    line += "  " + remedy + "\n";
+  }
+  return line;
+}
+
+}  // namespace
+
 enum class Columns : std::uint8_t { brief, all };
 
 std::string node_table(const Json& status, Columns columns) {
@@ -112,6 +137,7 @@ std::string show_status(const Json& status, bool colour) {
     out += painted("alarm", "1;31", colour) + ": " + alarm.get<std::string>() + "\n";
   }
   if (!status.at("cluster").at("founded").get<bool>()) return out;
+  out += reserve_line("reserve", status.at("cluster").at("reserve"), colour);
   out += "\n" + node_table(status, Columns::brief) + "\n" + show_vms(status);
   if (status.at("operations").empty()) return out;
   Table table({"OPERATION", "KIND", "VM", "NODE", "BY", "SINCE"});
@@ -195,6 +221,47 @@ std::string show_fence_test(const Json& test) {
     }
   }
   return table.str();
+}
+
+std::string show_forecast(const Json& forecast, bool colour) {
+  std::string out;
+  const auto part = [&](const std::string& text) { out += text + "\n"; };
+  if (!forecast.at("assumed").empty()) {
+    Table table({"VM", "IS TAKEN TO RUN ON"});
+    for (const Json& place : forecast.at("assumed")) {
+      table.add({text(place, "vm"), text(place, "node")});
+    }
+    part(table.str());
+  }
+  Table actions({"VM", "ACTION", "FROM", "TO"});
+  for (const Json& action : forecast.at("actions")) {
+    actions.add({text(action, "vm"), text(action, "action"), dash(text(action, "from")),
+                 dash(text(action, "to"))});
+  }
+  part(actions.empty() ? "nothing would start, stop or move\n" : actions.str());
+  Table unplaced({"NO PLACE FOR", "NODE", "REASON"});
+  std::size_t guaranteed = 0;
+  for (const Json& vm : forecast.at("unplaced")) {
+    if (vm.at("guaranteed").get<bool>()) ++guaranteed;
+    std::string name = text(vm, "vm") + (vm.at("guaranteed").get<bool>() ? "" : " (preemptible)");
+    if (const std::string reason = text(vm, "reason"); !reason.empty()) {
+      unplaced.add({std::exchange(name, ""), "", reason});
+    }
+    for (const Json& node : vm.at("reasons")) {
+      unplaced.add({std::exchange(name, ""), text(node, "node"), text(node, "reason")});
+    }
+  }
+  if (!unplaced.empty()) part(unplaced.str());
+  if (const Json& nodes = forecast.at("degraded"); !nodes.empty()) {
+    out += "fuller than they should be (degraded_memory): " + join(nodes) + "\n";
+  }
+  out += reserve_line("reserve now", forecast.at("reserve_before"), colour);
+  out += reserve_line("reserve then", forecast.at("reserve"), colour);
+  if (forecast.at("feasible").get<bool>()) {
+    return out + painted("feasible", "32", colour) + ": every guaranteed VM has a place\n";
+  }
+  return out + painted("NOT FEASIBLE", "1;31", colour) + ": " + std::to_string(guaranteed) +
+         (guaranteed == 1 ? " guaranteed VM has" : " guaranteed VMs have") + " no place\n";
 }
 
 std::string show_review(const Json& review) {

@@ -18,6 +18,8 @@ namespace clusterd::ctl {
 [[nodiscard]] std::string show_failover(const Json& failovers);
 // A review (codec/json_config.h): the difference, then what follows from it.
 [[nodiscard]] std::string show_review(const Json& review);
+// A forecast (`plan`, `what-if`): what would happen, what finds no place, the reserve, the verdict.
+[[nodiscard]] std::string show_forecast(const Json& forecast, bool colour);
 [[nodiscard]] std::string show_fence_test(const Json& test);
 
 }  // namespace clusterd::ctl

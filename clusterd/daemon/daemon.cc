@@ -105,6 +105,7 @@ class Daemon {
 
   MainLoop& loop_;
   Log& log_;
+  ReserveWatch reserve_;
   int exit_code_ = 0;
   bool rung_ = false;
   Loop::TimerId timer_ = Loop::kNoTimer;
@@ -136,7 +137,7 @@ void Daemon::consume(Event event) {
       const Controller& controller = driver_->controller();
       control_->reply(request->client,
                       answer(request->request, controller.state(), controller.local_view(),
-                             controller.cluster_time(monotonic_now())));
+                             controller.cluster_time(monotonic_now()), reserve_));
       return;
     }
   }
@@ -177,8 +178,11 @@ Status Daemon::make_metrics(const NodeSettings& settings) {
   metrics_ = std::move(metrics).value();
   observer_ = std::make_unique<Observer>(loop_, *metrics_, [this] {
     const Controller& controller = driver_->controller();
-    MetricsSnapshot snapshot = snapshot_of(controller.state(), controller.local_view(),
-                                           controller.cluster_time(monotonic_now()));
+    const ClusterTime now = controller.cluster_time(monotonic_now());
+    MetricsSnapshot snapshot = snapshot_of(controller.state(), controller.local_view(), now);
+    if (const auto& reserve = reserve_.look(controller.state(), now)) {
+      snapshot.reserve = {reserve->required, reserve->tolerated};
+    }
     snapshot.recording =
         recording_ != nullptr && recording_->wants() != Recording::Wants::nothing;
     return snapshot;

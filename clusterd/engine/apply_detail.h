@@ -1,4 +1,5 @@
-// The parts of apply, one file a family of entries. Only apply*.cc includes this.
+// The parts of apply, one file a family of entries. Only apply*.cc includes this, and forecast.cc,
+// which proves hosts dead in a copy.
 #pragma once
 
 #include <string>

@@ -113,6 +113,12 @@ std::string gone(Entry& entry, const Host& host, const Report& body, VmState& vm
   return {};
 }
 
+// Its VMs have more memory together than overcommit.memory allows.
+bool overfull(const ClusterState& state, NodeId node) {
+  const NodeCapacity room = capacity_of(state, node);
+  return room.memory_used > room.memory;
+}
+
 std::string check_start(const Entry& entry, const StartVm& body) {
   const ClusterState& state = entry.state;
   if (synced_member(state, entry.sender) == nullptr) return "its planner is not synced";
@@ -186,7 +192,8 @@ std::string on(Entry& entry, const StartVm& body) {
   vm.operation = operation;
   vm.restart_ordered = false;
   record(state, EventKind::vm_starting, body.on.node, body.vm,
-         vm.name + " starts on " + node_name(state, body.on.node))
+         vm.name + " starts on " + node_name(state, body.on.node) +
+             (overfull(state, body.on.node) ? ", in degraded mode" : ""))
       .cause = body.cause;
   if (VmRecovery* recovery = recovery_of(state, body.vm, vm)) {
     if (!recovery->planned) recovery->planned = state.time;
@@ -207,8 +214,11 @@ std::string on(Entry& entry, const StopVm& body) {
   if (!vm.holders.contains(body.on)) return "that host does not hold it";
   const Member* member = synced_member(state, body.on.node);
   if (member == nullptr || member->boot != body.on.boot) return "the host is no synced member";
-  const auto policy = resolved(state, vm);
-  const Duration patience = policy ? policy->shutdown_timeout : Duration(60000);
+  const bool makes_room = body.cause == Cause::preempted;
+  if (makes_room && !is_preemptible(state, Relations(state.config), body.vm)) {
+    return "it is not preemptible";
+  }
+  const Duration patience = shutdown_patience(state, vm, body.cause);
   vm.generation = vm.generation.next();
   VmOperation operation;
   operation.id = entry.id;
@@ -220,7 +230,8 @@ std::string on(Entry& entry, const StopVm& body) {
   operation.deadline = state.time + patience + state.config.cluster.timers.destroy_timeout * 2;
   vm.operation = operation;
   record(state, EventKind::vm_stopping, body.on.node, body.vm,
-         vm.name + " is being stopped on " + node_name(state, body.on.node));
+         vm.name + " is being stopped on " + node_name(state, body.on.node) +
+             (makes_room ? " to make room" : ""));
   return {};
 }
 
@@ -255,7 +266,7 @@ void fail_stop(ClusterState& state, const VmClosed& body, VmState& vm, const Hos
              " s, or at once by `clusterctl vm stop " + vm.name + "`");
 }
 
-void close_stop(Entry& entry, const VmClosed& body, VmState& vm, const Host& host) {
+void close_stop(Entry& entry, const VmClosed& body, VmState& vm, const Host& host, Cause cause) {
   ClusterState& state = entry.state;
   if (body.state != DomainState::absent) {
     see(state, body.vm, vm, host, body.state, vm.holders[host].agent);
@@ -263,6 +274,7 @@ void close_stop(Entry& entry, const VmClosed& body, VmState& vm, const Host& hos
     return;
   }
   vm.last_host = host;
+  if (cause == Cause::preempted) vm.next_cause = Cause::preempted;
   if (vm.restart_ordered) vm.next_cause = Cause::restart_order;
   vm.restart_ordered = false;
   record(state, EventKind::vm_stopped, host.node, body.vm, vm.name + " is stopped");
@@ -286,10 +298,11 @@ std::string on(Entry& entry, const VmClosed& body) {
     return {};
   }
   const VmOpKind kind = vm.operation->kind;
+  const Cause cause = vm.operation->cause;
   vm.operation.reset();
   vm.awaiting.erase(*host);
   if (kind == VmOpKind::start) close_start(entry, body, vm, *host);
-  if (kind == VmOpKind::stop) close_stop(entry, body, vm, *host);
+  if (kind == VmOpKind::stop) close_stop(entry, body, vm, *host, cause);
   return {};
 }
 

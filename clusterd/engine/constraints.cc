@@ -4,33 +4,13 @@
 #include <charconv>
 #include <iterator>
 #include <set>
+#include <tuple>
 
 #include "clusterd/engine/queries.h"
 
 namespace clusterd {
 
 namespace {
-
-// "32 GiB" or "19.5 GiB" in the unit that suits `scale`. Need is rounded up and free space down
-// to a tenth, so that what does not fit never reads as if it did.
-enum class Rounding : std::uint8_t { up, down };
-
-std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding) {
-  constexpr std::uint64_t kMib = 1ULL << 20;
-  constexpr std::uint64_t kGib = 1ULL << 30;
-  const std::uint64_t unit = scale >= kGib ? kGib : kMib;
-  std::uint64_t whole = bytes / unit;
-  const std::uint64_t part = bytes % unit * 10;
-  std::uint64_t tenths = part / unit;
-  if (rounding == Rounding::up && part % unit != 0) ++tenths;
-  if (tenths == 10) {
-    ++whole;
-    tenths = 0;
-  }
-  std::string text = std::to_string(whole);
-  if (tenths != 0) text += "." + std::to_string(tenths);
-  return text + (unit == kGib ? " GiB" : " MiB");
-}
 
 std::string joined(const std::set<std::string>& words) {
   std::string text;
@@ -62,6 +42,23 @@ bool is_undeclared(const ClusterState& state, const NodeState& node) {
 }
 
 }  // namespace
+
+std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding) {
+  constexpr std::uint64_t kMib = 1ULL << 20;
+  constexpr std::uint64_t kGib = 1ULL << 30;
+  const std::uint64_t unit = scale >= kGib ? kGib : kMib;
+  std::uint64_t whole = bytes / unit;
+  const std::uint64_t part = bytes % unit * 10;
+  std::uint64_t tenths = part / unit;
+  if (rounding == Rounding::up && part % unit != 0) ++tenths;
+  if (tenths == 10) {
+    ++whole;
+    tenths = 0;
+  }
+  std::string text = std::to_string(whole);
+  if (tenths != 0) text += "." + std::to_string(tenths);
+  return text + (unit == kGib ? " GiB" : " MiB");
+}
 
 std::string_view name_of(ExclusionKind kind) {
   switch (kind) {
@@ -109,7 +106,8 @@ std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId id, Cl
     return Exclusion{id, ExclusionKind::condemned, "this boot of it is proven dead"};
   }
   switch (member->second.phase) {
-    case MemberPhase::synced: break;
+    case MemberPhase::synced:
+      break;
     case MemberPhase::joining:
       return Exclusion{id, ExclusionKind::not_synced, "has no trusted copy of the state yet"};
     case MemberPhase::demoted:
@@ -135,9 +133,28 @@ std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId id, Cl
   return std::nullopt;
 }
 
-// ---- one VM and one host -------------------------------------------------------------------
-
 namespace {
+
+// What resolve() would answer for this one key; resolving thousands of VMs whole takes longer than
+// all the rest of the guard. Null: it has no rules.
+const PlacementRules* rules_of(const Configuration& config, const VmDeclaration& vm) {
+  if (vm.policy.placement) return &*vm.policy.placement;
+  if (vm.profile.empty()) return nullptr;
+  const auto profile = config.profiles.find(vm.profile);
+  if (profile == config.profiles.end() || !profile->second.placement) return nullptr;
+  return &*profile->second.placement;
+}
+
+// The same of what it requires.
+const std::set<std::string>* needs_of(const Configuration& config, const VmDeclaration& vm) {
+  if (vm.policy.requires_) return &*vm.policy.requires_;
+  if (vm.profile.empty()) return nullptr;
+  const auto profile = config.profiles.find(vm.profile);
+  if (profile == config.profiles.end() || !profile->second.requires_) return nullptr;
+  return &*profile->second.requires_;
+}
+
+// ---- one VM and one host -------------------------------------------------------------------
 
 // "pc-i440fx-7.2" as its family "pc-i440fx" and 7, 2. Other names have no version.
 struct MachineType {
@@ -215,6 +232,30 @@ std::optional<Exclusion> host_exclusion(const ResolvedVm& vm, NodeId node, const
 
 }  // namespace
 
+RuleKey::RuleKey(const Configuration& config, const VmDeclaration& vm)
+    : requires_(needs_of(config, vm)), placement_(rules_of(config, vm)), domain_(&vm.domain) {
+  if (requires_ != nullptr && requires_->empty()) requires_ = nullptr;
+  if (placement_ != nullptr && placement_->allow.empty() && placement_->avoid.empty()) {
+    placement_ = nullptr;
+  }
+}
+
+bool RuleKey::operator<(const RuleKey& other) const {
+  static const std::set<std::string> nothing;
+  const auto words = [](const std::set<std::string>* set) -> const std::set<std::string>& {
+    return set == nullptr ? nothing : *set;
+  };
+  const auto key = [&](const RuleKey& rule) {
+    const DomainFacts& domain = *rule.domain_;
+    const PlacementRules* rules = rule.placement_;
+    return std::tie(words(rule.requires_), words(rules == nullptr ? nullptr : &rules->allow),
+                    words(rules == nullptr ? nullptr : &rules->avoid), domain.virt_type,
+                    domain.machine, domain.cpu.mode, domain.cpu.model, domain.cpu.vendor,
+                    domain.cpu.checked);
+  };
+  return key(*this) < key(other);
+}
+
 std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node, const NodeState& state,
                                         const NodeDeclaration* declaration, Detail detail) {
   const bool tell = detail == Detail::tell;
@@ -242,17 +283,17 @@ std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node, const
   return host_exclusion(vm, node, state.facts, detail);
 }
 
-std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                        const Need& need, Detail detail) {
+std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity, const Need& need,
+                                        Detail detail, Mode mode) {
   const bool tell = detail == Detail::tell;
+  const std::uint64_t memory_free = capacity.memory_free(mode);
   const std::string whose =
       tell && need.vms > 1 ? " for the " + std::to_string(need.vms) + " VMs of its group" : "";
-  if (need.memory > capacity.memory_free()) {
+  if (need.memory > memory_free) {
     if (!tell) return Exclusion{node, ExclusionKind::memory, ""};
     return Exclusion{node, ExclusionKind::memory,
                      "needs " + size_text(need.memory, need.memory, Rounding::up) + whose + ", " +
-                         size_text(capacity.memory_free(), need.memory, Rounding::down) +
-                         " free"};
+                         size_text(memory_free, need.memory, Rounding::down) + " free"};
   }
   if (need.vcpus > capacity.vcpus_free()) {
     if (!tell) return Exclusion{node, ExclusionKind::vcpus, ""};
@@ -270,16 +311,6 @@ namespace {
 void sort_unique(std::vector<VmId>& ids) {
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-}
-
-// What resolve() would answer for this one key; resolving thousands of VMs whole takes longer than
-// all the rest of the guard. Null: it has no rules.
-const PlacementRules* rules_of(const Configuration& config, const VmDeclaration& vm) {
-  if (vm.policy.placement) return &*vm.policy.placement;
-  if (vm.profile.empty()) return nullptr;
-  const auto profile = config.profiles.find(vm.profile);
-  if (profile == config.profiles.end() || !profile->second.placement) return nullptr;
-  return &*profile->second.placement;
 }
 
 // Gives every VM of a connected component the whole component.
@@ -334,6 +365,33 @@ const VmRelations& Relations::of(const VmId& vm) const {
   return found == relations_.end() ? none_ : found->second;
 }
 
+namespace {
+
+bool declared_preemptible(const ClusterState& state, const VmId& id) {
+  const auto known = state.vms.find(id);
+  if (known == state.vms.end()) return false;
+  const VmDeclaration* vm = vm_declaration(state, known->second);
+  if (vm == nullptr) return false;
+  if (vm->policy.preemptible) return *vm->policy.preemptible;
+  const auto profile = state.config.profiles.find(vm->profile);
+  return profile != state.config.profiles.end() && profile->second.preemptible.value_or(false);
+}
+
+}  // namespace
+
+bool is_preemptible(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const std::vector<VmId>& group = relations.of(vm).group;
+  return declared_preemptible(state, vm) &&
+         std::all_of(group.begin(), group.end(),
+                     [&](const VmId& other) { return declared_preemptible(state, other); });
+}
+
+Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm) {
+  const auto known = state.vms.find(vm);
+  const bool ran = known != state.vms.end() && ran_before(known->second);
+  return ran && !is_preemptible(state, relations, vm) ? Mode::degraded : Mode::normal;
+}
+
 bool Whereabouts::on(const VmId& vm, NodeId node) const {
   const auto planned = planned_.find(vm);
   if (planned != planned_.end() && planned->second == node) return true;
@@ -354,8 +412,7 @@ std::vector<NodeId> Whereabouts::stays_on(const VmId& vm) const {
   return nodes;
 }
 
-std::optional<Exclusion> relation_exclusion(const ClusterState& state,
-                                            const VmRelations& relations,
+std::optional<Exclusion> relation_exclusion(const ClusterState& state, const VmRelations& relations,
                                             const Whereabouts& whereabouts, const VmId& vm,
                                             NodeId node, Detail detail) {
   const bool tell = detail == Detail::tell;
@@ -389,15 +446,14 @@ std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm, Node
   }
   const Relations relations(state.config);
   const Whereabouts whereabouts(state);
-  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node,
-                                   Detail::tell)) {
+  if (auto no = relation_exclusion(state, relations.of(vm), whereabouts, vm, node, Detail::tell)) {
     return no;
   }
   NodeCapacity capacity = capacity_of(state, node);
   if (may_be_active_on(state, known->second, node)) capacity.give_back(known->second.size);
   Need need;
   need.add(rules->size);
-  return room_exclusion(node, capacity, need, Detail::tell);
+  return room_exclusion(node, capacity, need, Detail::tell, mode_of(state, relations, vm));
 }
 
 namespace {

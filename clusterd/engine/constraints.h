@@ -56,6 +56,11 @@ struct Exclusion {
   friend bool operator==(const Exclusion&, const Exclusion&) = default;
 };
 
+// "32 GiB" or "19.5 GiB" in the unit that suits `scale`, to a tenth. Need is rounded up and free
+// space down, so that what does not fit never reads as if it did.
+enum class Rounding : std::uint8_t { up, down };
+[[nodiscard]] std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding);
+
 // For people, without the node: "memory: needs 32 GiB, 20 GiB free".
 [[nodiscard]] std::string sentence(const Exclusion& exclusion);
 
@@ -74,9 +79,23 @@ enum class Detail : std::uint8_t { omit, tell };
                                                       const NodeDeclaration* declaration,
                                                       Detail detail);
 
+// What rule_exclusion reads of a VM, without resolving it whole: VMs whose keys are equal get equal
+// answers. Refers to the configuration.
+class RuleKey {
+ public:
+  RuleKey(const Configuration& config, const VmDeclaration& vm);
+  [[nodiscard]] bool operator<(const RuleKey& other) const;
+
+ private:
+  const std::set<std::string>* requires_ = nullptr;  // null: empty
+  const PlacementRules* placement_ = nullptr;
+  const DomainFacts* domain_;
+};
+
 // memory and vcpus, on top of what is used.
 [[nodiscard]] std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
-                                                      const Need& need, Detail detail);
+                                                      const Need& need, Detail detail,
+                                                      Mode mode = Mode::normal);
 
 // Whom a VM is bound to, whoever of the two declared it. All lists ascend.
 struct VmRelations {
@@ -93,11 +112,21 @@ class Relations {
   explicit Relations(const Configuration& config);
   // Valid as long as this object.
   [[nodiscard]] const VmRelations& of(const VmId& vm) const;
+  // Of every VM that has some.
+  [[nodiscard]] const std::map<VmId, VmRelations>& all() const { return relations_; }
 
  private:
   std::map<VmId, VmRelations> relations_;
   VmRelations none_;
 };
+
+// True if the VM may be stopped to make room for a guaranteed one: it is declared preemptible, and
+// so is everybody that together_with binds it to. A VM that is not declared is not.
+[[nodiscard]] bool is_preemptible(const ClusterState& state, const Relations& relations,
+                                  const VmId& vm);
+
+// Whether the VM may have memory in degraded mode at its next start: it is guaranteed and ran before.
+[[nodiscard]] Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm);
 
 // Where VMs are, as far as rules between VMs care: where they may be active, or where the plan
 // in the making has put them.
@@ -106,6 +135,7 @@ class Whereabouts {
   explicit Whereabouts(const ClusterState& state) : state_(state) {}
 
   void put(const VmId& vm, NodeId node) { planned_[vm] = node; }
+  void forget(const VmId& vm) { planned_.erase(vm); }
   [[nodiscard]] bool is_planned(const VmId& vm) const { return planned_.count(vm) != 0; }
   // Planned there, or may be active there in a boot that is not proven dead.
   [[nodiscard]] bool on(const VmId& vm, NodeId node) const;

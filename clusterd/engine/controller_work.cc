@@ -41,8 +41,7 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   local.vm = id;
   const bool first = first_time(operation.id);
   if (first && operation.kind == VmOpKind::stop) {
-    const auto policy = resolved(state, vm);
-    const Duration patience = policy ? policy->shutdown_timeout : Duration(60000);
+    const Duration patience = shutdown_patience(state, vm, operation.cause);
     effects.push_back(DispatchStop{operation.id, id, patience, timers().destroy_timeout});
     return;
   }

@@ -10,29 +10,17 @@
 
 #include "clusterd/base/assert.h"
 #include "clusterd/base/overloaded.h"
+#include "clusterd/engine/placement_detail.h"
 #include "clusterd/engine/queries.h"
 
 namespace clusterd {
 
+using namespace placement_detail;
+
 namespace {
 
-// A VM on its way to a node.
-struct Traveller {
-  StartDemand demand;
-  const VmState* state = nullptr;
-  ResolvedVm rules;
-  const VmRelations* relations = nullptr;
-  std::string reserved_for;  // not empty: the lost host that still holds it
-  bool companion = false;    // nobody asked for it now, but its group needs room for it
-};
-
-// What goes to one node as one: a VM, or the waiting members of a together_with group. The most
-// important one is in front and speaks for all in matters of taste.
-struct Party {
-  std::vector<Traveller> members;
-  Need need;
-  std::string impossible;  // not empty: no node can ever take it
-};
+// What the exact search of one plan may cost, in steps of packing.h: some milliseconds.
+constexpr std::uint64_t kSearchSteps = 300'000;
 
 // ---- who travels together ------------------------------------------------------------------
 
@@ -46,29 +34,32 @@ std::optional<Traveller> traveller(const PlacementInput& input, const StartDeman
   result.state = &known->second;
   result.rules = std::move(*rules);
   result.relations = &input.relations.of(demand.vm);
+  result.guaranteed = !is_preemptible(input.state, input.relations, demand.vm);
   return result;
 }
 
-// Smaller is placed earlier. Everything that ran before, before everything new.
+bool is_new(const Traveller& t) {
+  return t.demand.cause == Cause::desired;
+}
+
+// Smaller is placed earlier.
 auto order_key(const Traveller& t) {
-  const bool is_new = t.demand.cause == Cause::desired;
-  return std::tuple(is_new, ~std::uint64_t{t.rules.priority}, ~t.rules.size.memory, t.demand.vm);
+  return std::tuple(!t.guaranteed, is_new(t), ~std::uint64_t{t.rules.priority},
+                    ~t.rules.size.memory, t.demand.vm);
 }
 
 auto order_key(const Party& party) {
   const Traveller& leader = party.members.front();
-  const bool is_new = leader.demand.cause == Cause::desired;
-  return std::tuple(is_new, ~std::uint64_t{leader.rules.priority}, ~party.need.memory,
-                    leader.demand.vm);
+  return std::tuple(!leader.guaranteed, is_new(leader), ~std::uint64_t{leader.rules.priority},
+                    ~party.need.memory, leader.demand.vm);
 }
 
 Party party_of(std::vector<Traveller> members) {
   Party party;
   party.members = std::move(members);
-  std::sort(party.members.begin(), party.members.end(),
-            [](const Traveller& a, const Traveller& b) {
-              return std::tuple(a.companion, order_key(a)) < std::tuple(b.companion, order_key(b));
-            });
+  std::sort(party.members.begin(), party.members.end(), [](const Traveller& a, const Traveller& b) {
+    return std::tuple(a.companion, order_key(a)) < std::tuple(b.companion, order_key(b));
+  });
   for (const Traveller& member : party.members) party.need.add(member.rules.size);
   for (const Traveller& member : party.members) {
     for (const Traveller& other : party.members) {
@@ -82,9 +73,8 @@ Party party_of(std::vector<Traveller> members) {
 }
 
 bool has_anchor(const PlacementInput& input, const VmRelations& relations) {
-  return std::any_of(relations.group.begin(), relations.group.end(), [&](const VmId& vm) {
-    return !input.whereabouts.stays_on(vm).empty();
-  });
+  return std::any_of(relations.group.begin(), relations.group.end(),
+                     [&](const VmId& vm) { return !input.whereabouts.stays_on(vm).empty(); });
 }
 
 // Members of the group that should run, have no place, and were not asked for: in a back-off, or
@@ -93,9 +83,8 @@ std::vector<Traveller> companions(const PlacementInput& input, const VmRelations
                                   const std::vector<Traveller>& asked) {
   std::vector<Traveller> result;
   for (const VmId& vm : relations.group) {
-    const bool is_asked = std::any_of(asked.begin(), asked.end(), [&](const Traveller& t) {
-      return t.demand.vm == vm;
-    });
+    const bool is_asked = std::any_of(asked.begin(), asked.end(),
+                                      [&](const Traveller& t) { return t.demand.vm == vm; });
     const auto known = input.state.vms.find(vm);
     if (is_asked || known == input.state.vms.end() || !should_run(known->second)) continue;
     StartDemand demand;
@@ -121,7 +110,7 @@ NodeCapacity room_for(const PlacementInput& input, const Party& party, NodeId no
 }
 
 std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& party,
-                                   const PlacementNode& node, Detail detail) {
+                                   const PlacementNode& node, Mode mode, Detail detail) {
   if (node.excluded) return node.excluded;
   for (const Traveller& member : party.members) {
     if (auto no = rule_exclusion(member.rules, node.id, *node.state, node.declaration, detail)) {
@@ -133,7 +122,7 @@ std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& par
     }
   }
   return room_exclusion(node.id, room_for(input, party, node.id, input.capacity.of(node.id)),
-                        party.need, detail);
+                        party.need, detail, mode);
 }
 
 std::uint64_t broken_wishes(const PlacementInput& input, const Party& party, NodeId node) {
@@ -163,7 +152,7 @@ bool avoided(const PlacementInput& input, const Party& party, NodeId node) {
 // Compared from left to right; smaller is better.
 using Score = std::array<std::uint64_t, 7>;
 
-Score score(const PlacementInput& input, const Party& party, const PlacementNode& node) {
+Score score(const PlacementInput& input, const Party& party, const PlacementNode& node, Mode mode) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   const Traveller& leader = party.members.front();
   const auto& wanted = leader.rules.placement.prefer.nodes;
@@ -171,7 +160,8 @@ Score score(const PlacementInput& input, const Party& party, const PlacementNode
       std::find(wanted.begin(), wanted.end(), node.state->name) - wanted.begin());
   const bool backup = node.declaration && node.declaration->role == NodeRole::backup;
   const NodeCapacity room = room_for(input, party, node.id, input.capacity.of(node.id));
-  const std::uint64_t left = room.memory_free() - std::min(room.memory_free(), party.need.memory);
+  const std::uint64_t free = room.memory_free(mode);
+  const std::uint64_t left = free - std::min(free, party.need.memory);
   const std::uint64_t moved = leader.demand.stay_on == node.id ? 0 : 1;
   const std::uint64_t broken = broken_wishes(input, party, node.id);
   const std::uint64_t last_resort = avoided(input, party, node.id) ? 1 : 0;
@@ -185,13 +175,14 @@ Score score(const PlacementInput& input, const Party& party, const PlacementNode
   return {last_resort, moved, rank, backup ? 1U : 0U, broken, last ? 0U : 1U, kMost - share};
 }
 
-std::variant<Chosen, NoCandidate> choose(const PlacementInput& input, const Party& party) {
+std::variant<Chosen, NoCandidate> choose(const PlacementInput& input, const Party& party,
+                                         Mode mode = Mode::normal) {
   if (!party.impossible.empty()) return NoCandidate{party.impossible, {}};
   const PlacementNode* best = nullptr;
   Score best_score{};
   for (const PlacementNode& node : input.nodes) {
-    if (exclusion(input, party, node, Detail::omit)) continue;
-    const Score here = score(input, party, node);
+    if (exclusion(input, party, node, mode, Detail::omit)) continue;
+    const Score here = score(input, party, node, mode);
     if (best != nullptr && !(here < best_score)) continue;  // ties: the lower id came first
     best = &node;
     best_score = here;
@@ -199,14 +190,16 @@ std::variant<Chosen, NoCandidate> choose(const PlacementInput& input, const Part
   if (best != nullptr) return Chosen{best->id};
   NoCandidate none;
   for (const PlacementNode& node : input.nodes) {
-    auto why = exclusion(input, party, node, Detail::tell);
+    auto why = exclusion(input, party, node, mode, Detail::tell);
     CLUSTERD_ASSERT(why.has_value());
     none.excluded.push_back(std::move(*why));
   }
   return none;
 }
 
-NoCandidate undeclared_vm() { return NoCandidate{"it is not declared", {}}; }
+NoCandidate undeclared_vm() {
+  return NoCandidate{"it is not declared", {}};
+}
 
 // ---- the plan ------------------------------------------------------------------------------
 
@@ -221,9 +214,21 @@ std::optional<Host> lost_holder(const ClusterState& state, const VmState& vm) {
   return lost;
 }
 
+// What is found for a party before anybody is told.
+struct Choice {
+  std::variant<Chosen, NoCandidate> result = NoCandidate{};
+  Mode mode = Mode::normal;  // in which there was room
+
+  [[nodiscard]] std::optional<NodeId> node() const {
+    const auto* chosen = std::get_if<Chosen>(&result);
+    return chosen == nullptr ? std::nullopt : std::optional(chosen->node);
+  }
+};
+
 class Plan {
  public:
-  Plan(const ClusterState& state, ClusterTime now) : state_(state), input_(state, now) {
+  Plan(const ClusterState& state, ClusterTime now)
+      : state_(state), input_(state, now), present_(input_.capacity) {
     for (const auto& [id, vm] : state.vms) {
       // An operation whose end is unknown may stay open for long; it must not block a slot.
       const auto& open = vm.operation;
@@ -233,10 +238,21 @@ class Plan {
 
   std::vector<Placement> run(const std::vector<StartDemand>& demands) {
     collect(demands);
-    std::vector<Party> parties = form_parties();
-    std::sort(parties.begin(), parties.end(),
+    parties_ = form_parties();
+    std::sort(parties_.begin(), parties_.end(),
               [](const Party& a, const Party& b) { return order_key(a) < order_key(b); });
-    for (const Party& party : parties) place_party(party);
+    choices_.resize(parties_.size());
+    std::vector<std::size_t> guaranteed;
+    std::vector<std::size_t> preemptible;
+    for (std::size_t i = 0; i < parties_.size(); ++i) {
+      (parties_[i].guaranteed() ? guaranteed : preemptible).push_back(i);
+    }
+    place(guaranteed);
+    if (homeless(guaranteed)) search_for(guaranteed, Mode::normal);
+    if (homeless(guaranteed)) place_degraded(guaranteed);
+    place(guaranteed);
+    place(preemptible);
+    for (std::size_t i = 0; i < parties_.size(); ++i) settle(parties_[i], choices_[i]);
     return std::move(result_);
   }
 
@@ -295,38 +311,135 @@ class Plan {
     return one;
   }
 
-  void place_party(const Party& party) {
-    const auto choice = choose(input_, party);
-    std::visit(overloaded{[&](const Chosen& chosen) { settle(party, chosen.node); },
+  // ---- choosing --------------------------------------------------------------------------------
+
+  void take(std::size_t i, NodeId node, Mode mode) {
+    choices_[i] = {Chosen{node}, mode};
+    for (const Traveller& member : parties_[i].members) {
+      input_.take(member.demand.vm, counted_size(member, node), node);
+    }
+  }
+
+  void give_back(std::size_t i) {
+    const auto node = choices_[i].node();
+    if (!node) return;
+    choices_[i].result = NoCandidate{};
+    for (const Traveller& member : parties_[i].members) {
+      input_.give_back(member.demand.vm, counted_size(member, *node), *node);
+    }
+  }
+
+  // Who is counted there already takes no room twice.
+  [[nodiscard]] Resources counted_size(const Traveller& member, NodeId node) const {
+    const bool counted = may_be_active_on(state_, *member.state, node);
+    return counted ? Resources{} : member.rules.size;
+  }
+
+  // One after the other, those that have no place yet.
+  void place(const std::vector<std::size_t>& parties, Mode mode = Mode::normal) {
+    for (const std::size_t i : parties) {
+      if (choices_[i].node()) continue;
+      choices_[i].result = choose(input_, parties_[i], mode);
+      if (const auto node = choices_[i].node()) take(i, *node, mode);
+    }
+  }
+
+  [[nodiscard]] bool homeless(const std::vector<std::size_t>& parties) const {
+    return std::any_of(parties.begin(), parties.end(),
+                       [&](std::size_t i) { return !choices_[i].node(); });
+  }
+
+  // Replaces what was found one by one; keeps that if the search comes to no end.
+  void search_for(const std::vector<std::size_t>& chosen, Mode mode) {
+    std::vector<std::optional<NodeId>> places;
+    std::vector<const Party*> parties;
+    for (const std::size_t i : chosen) {
+      places.push_back(choices_[i].node());
+      parties.push_back(&parties_[i]);
+      give_back(i);
+    }
+    if (auto found = search(input_, parties, mode, kSearchSteps)) {
+      places = std::move(found->node_of);
+      leave_ = std::move(found->leave);
+      searched_ = true;
+    }
+    for (std::size_t n = 0; n < chosen.size(); ++n) {
+      if (places[n]) take(chosen[n], *places[n], mode);
+    }
+  }
+
+  // VMs that ran before may have memory at overcommit.degraded_memory: a slow VM is better than
+  // none.
+  void place_degraded(const std::vector<std::size_t>& guaranteed) {
+    const Overcommit& factor = state_.config.cluster.overcommit;
+    if (factor.degraded_memory <= factor.memory) return;
+    std::vector<std::size_t> before;
+    for (const std::size_t i : guaranteed) {
+      if (parties_[i].ran_before()) before.push_back(i);
+    }
+    place(before, Mode::degraded);
+    if (!homeless(before)) return;
+    // New demand takes what is left afterwards.
+    for (const std::size_t i : guaranteed) {
+      if (!parties_[i].ran_before()) give_back(i);
+    }
+    search_for(before, Mode::degraded);
+  }
+
+  // ---- telling ---------------------------------------------------------------------------------
+
+  void settle(const Party& party, const Choice& choice) {
+    std::visit(overloaded{[&](const Chosen& chosen) {
+                            for (const Traveller& member : party.members) {
+                              settle(member, chosen.node, choice.mode);
+                            }
+                          },
                           [&](const NoCandidate& none) {
                             for (const Traveller& member : party.members) answer(member, none);
                           }},
-               choice);
+               choice.result);
   }
 
-  void settle(const Party& party, NodeId node) {
-    for (const Traveller& member : party.members) {
-      // Who is counted there already takes no room twice.
-      const bool counted = may_be_active_on(state_, *member.state, node);
-      input_.take(member.demand.vm, counted ? Resources{} : member.rules.size, node);
-      if (!member.reserved_for.empty()) {
-        answer(member, Waits{node, WaitKind::proof,
-                             member.reserved_for + " is lost and not yet proven dead"});
-      } else if (!member.demand.hold.empty()) {
-        answer(member, Waits{node, WaitKind::held, member.demand.hold});
-      } else if (!member.companion) {
-        start_or_queue(member, node);
-      }
+  void settle(const Traveller& member, NodeId node, Mode mode) {
+    if (!member.reserved_for.empty()) {
+      answer(
+          member,
+          Waits{
+              node, WaitKind::proof, member.reserved_for + " is lost and not yet proven dead", {}});
+    } else if (!member.demand.hold.empty()) {
+      answer(member, Waits{node, WaitKind::held, member.demand.hold, {}});
+    } else if (member.companion) {
+      return;
+    } else if (searched_ && !goes_now(member, node, mode)) {
+      const auto leaving = leave_.find(node);
+      answer(member, Waits{node, WaitKind::preemption, "others make room for it first",
+                           leaving == leave_.end() ? std::vector<VmId>{} : leaving->second});
+    } else {
+      start_or_queue(member, node);
     }
+  }
+
+  // Nobody has to leave before it can start: there is room beside all who are there now.
+  bool goes_now(const Traveller& member, NodeId node, Mode mode) {
+    const Whereabouts now(state_);
+    const VmId& vm = member.demand.vm;
+    if (relation_exclusion(state_, *member.relations, now, vm, node, Detail::omit)) return false;
+    Need need;
+    need.add(counted_size(member, node));
+    if (room_exclusion(node, present_.of(node), need, Detail::omit, mode)) return false;
+    present_.reserve(counted_size(member, node), node);
+    return true;
   }
 
   void start_or_queue(const Traveller& member, NodeId node) {
     const auto& limit = state_.config.cluster.parallel_starts_per_node;
     std::uint32_t& starting = starting_[node];
     if (limit && starting >= *limit) {
-      answer(member, Waits{node, WaitKind::start_limit,
+      answer(member, Waits{node,
+                           WaitKind::start_limit,
                            node_name(state_, node) + " starts " + std::to_string(starting) +
-                               " VMs already (parallel_starts_per_node)"});
+                               " VMs already (parallel_starts_per_node)",
+                           {}});
       return;
     }
     ++starting;
@@ -340,16 +453,34 @@ class Plan {
 
   const ClusterState& state_;
   PlacementInput input_;
+  Capacity present_;  // what is used now, and by those of this plan that start at once
   std::map<NodeId, std::uint32_t> starting_;
   std::map<VmId, Traveller> asked_;
   std::map<VmId, Placement> refused_;
+  std::vector<Party> parties_;
+  std::vector<Choice> choices_;                // of the parties
+  bool searched_ = false;                      // places may have to be emptied first
+  std::map<NodeId, std::vector<VmId>> leave_;  // who does that
   std::vector<Placement> result_;
 };
 
 }  // namespace
 
+namespace placement_detail {
+
+bool Party::ran_before() const {
+  return std::all_of(members.begin(), members.end(), [](const Traveller& member) {
+    return member.demand.cause == Cause::host_lost || clusterd::ran_before(*member.state);
+  });
+}
+
+}  // namespace placement_detail
+
 PlacementInput::PlacementInput(const ClusterState& cluster, ClusterTime time)
-    : state(cluster), now(time), capacity(cluster), relations(cluster.config),
+    : state(cluster),
+      now(time),
+      capacity(cluster),
+      relations(cluster.config),
       whereabouts(cluster) {
   for (const auto& [id, node] : cluster.nodes) {
     nodes.push_back({id, &node, node_declaration(cluster, id), node_exclusion(cluster, id, time)});
@@ -359,6 +490,11 @@ PlacementInput::PlacementInput(const ClusterState& cluster, ClusterTime time)
 void PlacementInput::take(const VmId& vm, const Resources& size, NodeId node) {
   capacity.reserve(size, node);
   whereabouts.put(vm, node);
+}
+
+void PlacementInput::give_back(const VmId& vm, const Resources& size, NodeId node) {
+  capacity.release(size, node);
+  whereabouts.forget(vm);
 }
 
 std::variant<Chosen, NoCandidate> place(const PlacementInput& input, const StartDemand& demand) {

@@ -35,14 +35,18 @@ enum class WaitKind : std::uint8_t {
   proof,        // its host is lost and not proven dead: the place is reserved (R27)
   start_limit,  // parallel_starts_per_node
   held,         // StartDemand::hold
+  preemption,   // others have to leave the node first
 };
-constexpr WaitKind enum_last(WaitKind) { return WaitKind::held; }
+constexpr WaitKind enum_last(WaitKind) {
+  return WaitKind::preemption;
+}
 
 // It has a place, which is reserved for it, and may not start yet.
 struct Waits {
   NodeId node;
   WaitKind kind = WaitKind::proof;
   std::string reason;
+  std::vector<VmId> preempts;  // preemption: whom to stop for it, if not under way; ascending
   friend bool operator==(const Waits&, const Waits&) = default;
 };
 
@@ -66,11 +70,16 @@ struct Placement {
 // node from them while the fence is under way (R27). They come back as Waits{proof} or NoCandidate,
 // with Cause::host_lost, beside the demands; a VM that is demanded is not reserved for twice.
 //
-// Order: what ran before (every cause but `desired`, and the reservations) before new demand,
-// even of higher priority: new demand can wait, a service that people use should come back; then
-// priority, then bigger memory, then VM id. VMs bound by together_with go as one to a node that
-// fits every wanted member that does not run yet; once one of them runs, the others follow it
-// one by one.
+// Order: guaranteed VMs before preemptible ones; what ran before (every cause but `desired`, and
+// the reservations) before new demand, even of higher priority: new demand can wait, a service that
+// people use should come back; then priority, then bigger memory, then VM id. VMs bound by
+// together_with go as one to a node that fits every wanted member that does not run yet; once one
+// of them runs, the others follow it one by one.
+//
+// One after the other takes the best place that is left. If a guaranteed VM finds none that way,
+// all guaranteed ones are packed anew by an exact search (packing.h), in which preemptible VMs that
+// run may be sent away; if even so not all fit, each in that order is given a place as long as all
+// before it keep one. Who then still has none and ran before may have memory in degraded mode.
 //
 // The answers come in that order, after those about VMs that are not declared.
 // O(VMs + demands * nodes).
@@ -92,6 +101,8 @@ struct PlacementInput {
 
   // From now on the VM counts on the node, and rules between VMs see it there.
   void take(const VmId& vm, const Resources& size, NodeId node);
+  // Undoes take().
+  void give_back(const VmId& vm, const Resources& size, NodeId node);
 
   const ClusterState& state;
   ClusterTime now;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
@@ -30,6 +31,21 @@ std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const
     return std::nullopt;
   }
   return StopVm{id, vm.generation, *host, restart ? Cause::restart_order : Cause::desired};
+}
+
+// Those who make room for VMs that wait for it, each once.
+void plan_preemptions(const ClusterState& state, ClusterTime now, VmPlan& plan) {
+  std::set<VmId> leaving;
+  for (const Placement& placement : plan.placements) {
+    const auto* waits = std::get_if<Waits>(&placement.result);
+    if (waits != nullptr) leaving.insert(waits->preempts.begin(), waits->preempts.end());
+  }
+  for (const VmId& id : leaving) {
+    const VmState& vm = state.vms.at(id);
+    const auto host = stoppable_on(state, vm);
+    if (vm.operation || vm.next_stop > now || !host) continue;
+    plan.intents.push_back(StopVm{id, vm.generation, *host, Cause::preempted});
+  }
 }
 
 // A node that has just joined counts its VMs for a moment and can take none. A VM waits for it this
@@ -122,6 +138,7 @@ VmPlan plan_vms(const ClusterState& state, ClusterTime now) {
     if (node.settle_until > now) sooner(plan.next, node.settle_until);
   }
   if (!free) return plan;
+  plan_preemptions(state, now, plan);
   for (const Placement& placement : plan.placements) {
     const auto* chosen = std::get_if<Chosen>(&placement.result);
     if (chosen == nullptr) continue;

@@ -71,6 +71,18 @@ bool should_run(const VmState& vm) {
   return desired(vm) == DesiredState::running && !vm.guest_off;
 }
 
+bool ran_before(const VmState& vm) {
+  return vm.last_host.has_value() && vm.next_cause != Cause::desired;
+}
+
+Duration shutdown_patience(const ClusterState& state, const VmState& vm, Cause cause) {
+  static constexpr Duration kUndeclared{60000};
+  const auto policy = resolved(state, vm);
+  const Duration patience = policy ? policy->shutdown_timeout : kUndeclared;
+  if (cause != Cause::preempted) return patience;
+  return std::min(patience, state.config.cluster.timers.preempt_timeout);
+}
+
 bool is_active(DomainState state) {
   switch (state) {
     case DomainState::absent:

@@ -32,6 +32,11 @@ namespace clusterd {
 [[nodiscard]] DesiredState desired(const VmState& vm);
 // True when it should run and nothing but placement and time stands against it.
 [[nodiscard]] bool should_run(const VmState& vm);
+// How long its guest may take to shut down before it is destroyed: what is declared, or less if it
+// is stopped to make room (timers.preempt_timeout). A tombstone gets a minute.
+[[nodiscard]] Duration shutdown_patience(const ClusterState& state, const VmState& vm, Cause cause);
+// It ran, and it was not by order or declaration that it stopped: people miss it.
+[[nodiscard]] bool ran_before(const VmState& vm);
 // A host that reported it active (running or paused, but not an incoming migration).
 [[nodiscard]] std::optional<Host> active_on(const VmState& vm);
 [[nodiscard]] bool is_active(DomainState state);

@@ -11,7 +11,7 @@
 namespace clusterd {
 namespace {
 
-std::string name_of(Cause cause) {
+std::string name_of(Cause cause, VmOpKind kind) {
   switch (cause) {
     case Cause::desired:
       return "it is wanted";
@@ -25,6 +25,9 @@ std::string name_of(Cause cause) {
       return "an operator restarts it";
     case Cause::undeclared:
       return "it is no longer declared";
+    case Cause::preempted:
+      return kind == VmOpKind::start ? "there is room for it again"
+                                     : "it makes room for a VM that is not preemptible";
   }
   return {};
 }
@@ -83,13 +86,16 @@ NodeReport report_node(const ClusterState& state, NodeId id, const Capacity& cap
   const Word word = node_word(state, id, now);
   const NodeCapacity room = capacity.of(id);
   NodeReport report;
+  report.id = id;
   report.name = node_name(state, id);
+  report.capacity = node.facts.total;
   report.state = word.state;
   report.reason = word.reason;
   report.memory_total = room.memory;
   report.memory_used = room.memory_used;
   report.vcpus_total = room.vcpus;
   report.vcpus_used = room.vcpus_used;
+  report.degraded = member_of(state, id) != nullptr && room.memory_used > room.memory;
   for (const auto& [vm_id, vm] : state.vms) {
     report.vms += static_cast<std::size_t>(
         std::any_of(vm.holders.begin(), vm.holders.end(), [&](const auto& holder) {
@@ -152,7 +158,7 @@ Word operation_word(const ClusterState& state, const VmOperation& operation, Clu
                          operation.id.str() +
                          (operation.detail.empty() ? "" : ": " + operation.detail)};
   }
-  return {start ? "starting" : "stopping", name_of(operation.cause)};
+  return {start ? "starting" : "stopping", name_of(operation.cause, operation.kind)};
 }
 
 // Precondition: the host is in the view, or in the ring without a daemon.
@@ -207,7 +213,8 @@ Word vm_word(const ClusterState& state, const VmId& id, const VmState& vm, const
   }
   const Placement* planned = placement_of(plan, id);
   const std::string reason = planned == nullptr ? "" : placement_text(state, *planned);
-  return {vm.failures.given_up ? "failed" : "waiting", reason};
+  if (vm.failures.given_up) return {"failed", reason};
+  return {vm.next_cause == Cause::preempted ? "preempted" : "waiting", reason};
 }
 
 VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
@@ -217,10 +224,15 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   report.name = vm.name;
   report.uuid = id.str();
   report.desired = desired(vm);
+  report.declared = vm.declared;
+  report.size = vm.size;
   report.state = word.state;
   report.reason = word.reason;
   report.health = "none";
-  if (const auto policy = resolved(state, vm)) report.priority = policy->priority;
+  if (const auto policy = resolved(state, vm)) {
+    report.priority = policy->priority;
+    report.preemptible = policy->preemptible;
+  }
   const auto active = active_on(vm);
   if (active) {
     report.node = node_name(state, active->node);
@@ -275,6 +287,10 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
     const bool bad = node.state == "condemned" || node.state == "unmanaged" ||
                      node.state == "lost" || node.state == "fencing";
     if (bad) shout("node " + node.name + " is " + node.state + ": " + node.reason);
+    if (node.degraded) {
+      shout("node " + node.name +
+            " is in degraded mode: its VMs have more memory together than overcommit.memory allows");
+    }
     if (node.declared && node.fence_devices.empty()) {
       shout("node " + node.name + " has no fence device: its VMs cannot be recovered without you");
     }
@@ -334,6 +350,24 @@ StatusReport report_status(const ClusterState& state, const LocalView& local, Cl
             [](const VmReport& a, const VmReport& b) { return a.name < b.name; });
   report_operations(state, report);
   report_alarms(state, report);
+  return report;
+}
+
+ReserveReport report_reserve(const ClusterState& state, const Reserve& reserve) {
+  ReserveReport report;
+  report.required = reserve.required;
+  report.tolerated = reserve.tolerated;
+  report.at_least = reserve.at_least;
+  report.ok = reserve.ok;
+  report.proof = name_of(reserve.proof);
+  for (const Blocking& blocking : reserve.blocking) {
+    ReserveReport::Blocking told;
+    for (const NodeId& id : blocking.down) told.down.push_back(node_name(state, id));
+    const auto vm = blocking.vm ? state.vms.find(*blocking.vm) : state.vms.end();
+    if (vm != state.vms.end()) told.vm = vm->second.name;
+    report.blocking.push_back(std::move(told));
+  }
+  if (reserve.remedy) report.remedy = reserve.remedy->text;
   return report;
 }
 

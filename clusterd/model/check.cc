@@ -18,7 +18,7 @@ std::string joined(const Names& names) {
 
 class Checker {
  public:
-  explicit Checker(const Configuration& config) : config_(config) {
+  Checker(const Configuration& config, Purpose purpose) : config_(config), purpose_(purpose) {
     for (const auto& [name, vm] : config.vms) resolved_.emplace(name, resolve(config, vm));
   }
 
@@ -28,7 +28,7 @@ class Checker {
     for (const auto& [name, profile] : config_.profiles) policy("profiles." + name, name, profile);
     for (const auto& [name, vm] : config_.vms) {
       policy("vms." + name, name, vm.policy);
-      domain("vms." + name, vm);
+      domain(name, vm);
     }
     unique_identities();
     start_order();
@@ -80,7 +80,8 @@ class Checker {
           }
         }
       }
-      if (node.fencing.empty() && config_.nodes.size() > 1) {
+      const bool unfenced = node.fencing.empty() && config_.nodes.size() > 1;
+      if (unfenced && purpose_ == Purpose::apply) {
         warn(path, "has no fence device: when it is lost, its VMs wait for an operator");
       }
       if (node.capacity && (node.host_reserved.memory >= node.capacity->memory ||
@@ -137,12 +138,16 @@ class Checker {
     others(placement + ".prefer.together_with", name, rules.prefer.together_with);
   }
 
-  void domain(const std::string& path, const VmDeclaration& vm) {
+  void domain(const std::string& name, const VmDeclaration& vm) {
+    const std::string path = "vms." + name;
     if (!vm.profile.empty() && !config_.profiles.contains(vm.profile)) {
       error(path + ".profile", "there is no profile " + vm.profile);
     }
-    if (vm.domain.uuid == VmId{} || !config_.domain_xml.contains(vm.domain.xml)) {
+    if (vm.domain.uuid != VmId{} && config_.domain_xml.contains(vm.domain.xml)) return;
+    if (purpose_ == Purpose::apply) {
       error(path + ".domain", "its domain XML is missing");
+    } else if (resolved_.at(name).size.memory == 0) {
+      error(path, "has neither a domain nor memory: its size is not known");
     }
   }
 
@@ -322,14 +327,15 @@ class Checker {
   }
 
   const Configuration& config_;
+  const Purpose purpose_;
   std::map<std::string, ResolvedVm> resolved_;
   std::vector<Finding> findings_;
 };
 
 }  // namespace
 
-std::vector<Finding> check(const Configuration& config) {
-  return Checker(config).run();
+std::vector<Finding> check(const Configuration& config, Purpose purpose) {
+  return Checker(config, purpose).run();
 }
 
 }  // namespace clusterd

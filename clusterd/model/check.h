@@ -17,7 +17,11 @@ struct Finding {
   Severity severity = Severity::error;
 };
 
+// What it is for: a plan starts nothing, so that a VM with a size of its own needs no XML.
+enum class Purpose : std::uint8_t { apply, plan };
+
 // All findings, in the order of their paths. Pure and total.
-[[nodiscard]] std::vector<Finding> check(const Configuration& config);
+[[nodiscard]] std::vector<Finding> check(const Configuration& config,
+                                         Purpose purpose = Purpose::apply);
 
 }  // namespace clusterd

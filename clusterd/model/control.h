@@ -103,15 +103,24 @@ struct TestFencing {
     f(s.node);
   }
 };
+// What would happen if these nodes died now.
+struct WhatIf {
+  std::set<std::string> down;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.down);
+  }
+};
 
 using ControlRequest =
     std::variant<GetStatus, GetConfiguration, ExplainVm, GetHistory, GetFailovers, InitCluster,
-                 ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing>;
+                 ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing, WhatIf>;
 
 // True for requests that only read; anybody may send those.
 [[nodiscard]] inline bool only_reads(const ControlRequest& request) {
   const auto* apply = std::get_if<ApplyConfiguration>(&request);
-  return request.index() < 5 || request.index() == 10 || (apply != nullptr && apply->dry_run);
+  return request.index() < 5 || std::holds_alternative<TestFencing>(request) ||
+         std::holds_alternative<WhatIf>(request) || (apply != nullptr && apply->dry_run);
 }
 
 // What an apply says to the group.

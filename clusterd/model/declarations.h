@@ -84,13 +84,14 @@ struct Timers {
   Duration leave_grace{600000};
   Duration calibration_interval{3600000};
   Duration start_after_timeout{300000};
+  Duration preempt_timeout{10000};  // a guest that makes room gets at most this to shut down
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.hello_timeout, s.ack_timeout, s.start_timeout, s.destroy_timeout, s.restart_backoff,
       s.restart_backoff_max, s.failed_retry, s.fence_retries, s.fence_backoff,
       s.fence_backoff_max, s.fence_settle, s.leave_grace, s.calibration_interval,
-      s.start_after_timeout);
+      s.start_after_timeout, s.preempt_timeout);
   }
   friend bool operator==(const Timers&, const Timers&) = default;
 };

@@ -10,16 +10,34 @@
 
 namespace clusterd {
 
+// What the cluster can bear, and what stands against more (contract.md section 3).
+struct ReserveReport {
+  std::uint32_t required = 0;   // host failures that were declared
+  std::uint32_t tolerated = 0;  // ... and that can be recovered, whichever hosts they hit
+  bool at_least = false;        // more may be: larger sets of hosts were too many to look at
+  bool ok = false;
+  std::string proof;  // exact, unknown
+  struct Blocking {
+    std::vector<std::string> down;  // hosts whose loss together is one too many
+    std::string vm;                 // one that finds no place then; empty: the search took too long
+  };
+  std::vector<Blocking> blocking;
+  std::string remedy;  // the smallest known change that would restore it; empty: none is needed
+};
+
 struct NodeReport {
+  NodeId id;
   std::string name;
   std::string state;   // online, joining, maintenance, unmanaged, lost, fencing, dead, ...
   std::string reason;  // why it is not online, and what happens next
   NodeRole role = NodeRole::worker;
   bool declared = false;
+  Resources capacity;              // of the host itself; nothing: it has not told yet
   std::uint64_t memory_total = 0;  // bytes that VMs may have
   std::uint64_t memory_used = 0;
   std::uint64_t vcpus_total = 0;
   std::uint64_t vcpus_used = 0;
+  bool degraded = false;  // uses more memory than it offers in normal mode
   std::size_t vms = 0;
   struct Device {
     std::string name;
@@ -36,6 +54,9 @@ struct VmReport {
   std::string name;
   std::string uuid;
   DesiredState desired = DesiredState::running;
+  std::optional<DesiredState> declared;  // the last file's word; an order may differ
+  Resources size;
+  bool preemptible = false;
   std::string state;
   std::string node;  // where it is, or may be; empty: nowhere
   std::string health;
@@ -65,11 +86,43 @@ struct StatusReport {
   bool armed = true;
   std::string waiting;              // what stands between the cluster and work; empty: nothing
   std::vector<std::string> alarms;  // gravest first
+  std::optional<ReserveReport> reserve;  // nullopt: not known, as no cluster is founded
   std::vector<NodeReport> nodes;
   std::vector<VmReport> vms;
   std::vector<OperationReport> operations;
   std::uint64_t config_version = 0;
   ClusterTime time;
+};
+
+// What would happen next: `plan` and `what-if`.
+struct ForecastReport {
+  bool feasible = true;  // every guaranteed VM has a place
+  struct Action {
+    std::string vm;
+    std::string action;  // start, preempt, stop
+    std::string from;    // empty: it was nowhere
+    std::string to;      // empty unless it starts
+  };
+  std::vector<Action> actions;
+  struct Place {
+    std::string vm;
+    std::string node;
+  };
+  std::vector<Place> assumed;  // without a saved status: where VMs ran before hosts were lost
+  struct Reason {
+    std::string node;
+    std::string reason;
+  };
+  struct Unplaced {
+    std::string vm;
+    bool guaranteed = true;
+    std::string reason;           // about the VM itself; mostly empty
+    std::vector<Reason> reasons;  // of each node
+  };
+  std::vector<Unplaced> unplaced;
+  std::vector<std::string> degraded;  // nodes that would run on degraded_memory
+  std::optional<ReserveReport> reserve_before;
+  std::optional<ReserveReport> reserve;  // ... when all of it has happened
 };
 
 // `explain vm`: every node, and why the VM could or could not be there.

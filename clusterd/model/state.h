@@ -218,8 +218,9 @@ enum class Cause : std::uint8_t {
   host_lost,         // its host is proven dead
   restart_order,     // `vm restart`
   undeclared,        // deleted from the configuration
+  preempted,         // stop: to make room for a guaranteed VM; start: there is room again
 };
-constexpr Cause enum_last(Cause) { return Cause::undeclared; }
+constexpr Cause enum_last(Cause) { return Cause::preempted; }
 
 enum class VmOpKind : std::uint8_t { start, stop };
 constexpr VmOpKind enum_last(VmOpKind) { return VmOpKind::stop; }

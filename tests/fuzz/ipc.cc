@@ -62,7 +62,9 @@ void check_body(std::string_view body) {
   if (decodes(body, request)) {
     const std::string problem = validate(request);
     if (!problem.empty()) fuzz::check_told(problem);
-    CLUSTERD_ASSERT(request.index() != 7 || !only_reads(request));  // a VmCommand changes
+    const bool changes = std::holds_alternative<VmCommand>(request);
+    CLUSTERD_ASSERT(!changes || !only_reads(request));
+    CLUSTERD_ASSERT(!std::holds_alternative<WhatIf>(request) || only_reads(request));
   }
   ControlReply reply;
   decodes(body, reply);

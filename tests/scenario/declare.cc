@@ -27,6 +27,8 @@ const VmSetters& vm_setters() {
       {"priority",
        [](auto& vm, auto& v) { vm.policy.priority = static_cast<std::uint32_t>(number(v)); }},
       {"memory", [](auto& vm, auto& v) { vm.policy.memory = gibibytes(v); }},
+      {"preemptible",
+       [](auto& vm, auto& v) { vm.policy.preemptible = either(v, "yes", "no"); }},
       {"start_after", [](auto& vm, auto& v) { vm.policy.start_after = name_set(v); }},
       {"machine",
        [](auto& vm, auto& v) {
@@ -107,6 +109,7 @@ const ClusterSetters& cluster_setters() {
       {"arbiter", [](auto& options, auto n) { options.network.device_votes = n; }},
       {"wait_for_all", [](auto& options, auto n) { options.network.wait_for_all = n != 0; }},
       {"two_node", [](auto& options, auto n) { options.network.two_node = n != 0; }},
+      {"degraded_memory", [](auto& options, auto n) { options.degraded_memory = n; }},
   };
   return kSetters;
 }

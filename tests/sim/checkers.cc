@@ -83,6 +83,7 @@ void Checkers::on_start(const SimHost& host, const DispatchStart& order) {
   check_alone(host, order.vm, "is started");
   check_once(host, order.op, "starts " + name_of(order.vm));
   check_constraints(host, order.vm);
+  started_.insert(order.vm);
 }
 
 // What somebody started by hand is nobody's decision.
@@ -103,7 +104,10 @@ void Checkers::check_constraints(const SimHost& host, VmId vm) {
   };
   std::uint64_t needed = size_of(vm);
   for (const VmId id : there) needed += size_of(id);
-  if (rules_.host_memory != 0 && needed > rules_.host_memory) {
+  const bool in_need = started_.count(vm) != 0 && rules_.preemptible.count(vm) == 0;
+  const std::uint64_t offer =
+      in_need ? std::max(rules_.host_memory, rules_.degraded_memory) : rules_.host_memory;
+  if (rules_.host_memory != 0 && needed > offer) {
     fail("S4", who + " beside " + std::to_string(there.size()) + " VMs: not enough memory");
   }
   const auto enemies = rules_.away_from.find(vm);

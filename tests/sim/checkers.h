@@ -51,6 +51,8 @@ struct Standing {
 struct HardRules {
   std::map<VmId, std::uint64_t> memory;  // bytes
   std::uint64_t host_memory = 0;         // bytes, of each host; 0: not judged
+  std::uint64_t degraded_memory = 0;     // the same for guaranteed VMs that were started before
+  std::set<VmId> preemptible;
   std::map<VmId, std::set<VmId>> away_from;
 };
 
@@ -98,6 +100,7 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   std::optional<Violation> violation_;
   Activity activity_;
   std::set<std::pair<Host, OpId>> dispatched_;
+  std::set<VmId> started_;  // at any time
   std::map<NodeId, std::deque<SimTime>> fenced_;  // when each target was ordered off, last minute
   std::map<NodeId, std::pair<std::uint32_t, Epoch>> epoch_of_;  // of a run of a daemon
   std::map<Digest, Digest> state_of_chain_;

@@ -102,6 +102,7 @@ Declarations SimCluster::declarations() const {
   settings.timers.leave_grace = Duration(60000);
   settings.timers.restart_backoff_max = Duration(30000);
   settings.timers.start_after_timeout = Duration(30000);
+  settings.overcommit.degraded_memory = options_.degraded_memory;
   all.cluster = settings;
   const std::uint32_t workers = options_.nodes - std::min(options_.backups, options_.nodes - 1);
   for (std::uint32_t number = 1; number <= options_.nodes; ++number) {
@@ -130,8 +131,10 @@ void SimCluster::set_hard_rules() {
   HardRules rules;
   const Declarations all = declarations();
   rules.host_memory = options_.node.size.total.memory;
+  rules.degraded_memory = rules.host_memory * all.cluster->overcommit.degraded_memory / 1000;
   for (const auto& [name, vm] : all.vms) {
     rules.memory[vm.domain.uuid] = vm.domain.size.memory;
+    if (vm.policy.preemptible.value_or(false)) rules.preemptible.insert(vm.domain.uuid);
     if (!vm.policy.placement) continue;
     for (const std::string& enemy : vm.policy.placement->away_from) {
       rules.away_from[vm.domain.uuid].insert(all.vms.at(enemy).domain.uuid);

@@ -23,6 +23,7 @@ struct SimOptions {
   bool outlets = false;
   std::uint32_t vms = 9;      // spread over the workers by preference
   Resources vm_size{4ULL << 30, 2};
+  std::uint32_t degraded_memory = 1000;  // overcommit.degraded_memory in thousandths
   SimNodeOptions node;
   SimNetworkOptions network;
   std::size_t trace_lines = 0;

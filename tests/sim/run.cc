@@ -22,7 +22,7 @@ constexpr SimTime kBeside = minutes(3);
 constexpr SimTime kCalm = minutes(3);
 
 // Groups of VMs that must not meet, and hosts that have just enough memory for all to fit in
-// whatever order they come.
+// whatever order they come. Some VMs may have to make room for others, some hosts be overfilled.
 void draw_constraints(SimOptions& sim, Prng& prng) {
   const std::uint32_t largest = std::min<std::uint32_t>(sim.nodes, 4);
   const auto group = prng.chance(500) ? 1 : static_cast<std::uint32_t>(prng.between(1, largest));
@@ -30,14 +30,15 @@ void draw_constraints(SimOptions& sim, Prng& prng) {
   std::uint32_t slots = (sim.vms + open - 1) / open;
   if (prng.chance(500)) slots = sim.vms;
   sim.node.size.total.memory = sim.vm_size.memory * slots;
-  if (group == 1) return;
-  sim.adjust = [group](Declarations& all) {
+  const bool preemption = prng.chance(300);
+  if (prng.chance(200)) sim.degraded_memory = 1500;
+  sim.adjust = [group, preemption](Declarations& all) {
     for (auto& [name, vm] : all.vms) {
+      const auto number = [](const std::string& vm_name) { return std::stoul(vm_name.substr(2)); };
+      vm.policy.preemptible = preemption && number(name) % 3 == 0;
       for (const auto& [other, theirs] : all.vms) {
-        const auto of = [&](const std::string& vm_name) {
-          return (std::stoul(vm_name.substr(2)) - 1) / group;
-        };
-        if (name != other && of(name) == of(other)) vm.policy.placement->away_from.insert(other);
+        if (name == other || (number(name) - 1) / group != (number(other) - 1) / group) continue;
+        if (group > 1) vm.policy.placement->away_from.insert(other);
       }
     }
   };

@@ -35,7 +35,7 @@ const char* word(StopCause value) {
 }
 const char* word(Cause value) {
   return named(std::array{"desired", "restart in place", "relocation", "its host is lost",
-                          "restart ordered", "undeclared"},
+                          "restart ordered", "undeclared", "preempted"},
                value);
 }
 const char* word(PowerOpKind value) {

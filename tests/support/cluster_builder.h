@@ -48,6 +48,7 @@ struct VmOptions {
   std::set<std::string> needs = {};  // requires
   PlacementRules placement = {};
   std::set<std::string> start_after = {};
+  bool preemptible = false;
 };
 
 class ClusterBuilder {
@@ -92,6 +93,7 @@ class ClusterBuilder {
     declaration.policy.requires_ = options.needs;
     declaration.policy.placement = options.placement;
     declaration.policy.start_after = options.start_after;
+    declaration.policy.preemptible = options.preemptible;
     VmState& vm = state_.vms[id];
     vm.name = name;
     vm.size = declaration.domain.size;

@@ -28,6 +28,7 @@ const char* word(Cause cause) {
     case Cause::host_lost: return "host_lost";
     case Cause::restart_order: return "restart_order";
     case Cause::undeclared: return "undeclared";
+    case Cause::preempted: return "preempted";
   }
   return "unknown";
 }

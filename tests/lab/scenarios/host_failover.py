@@ -45,8 +45,11 @@ def loses_power(scenario, cluster, *, lost, asked, others):
     before = processes(cluster)
     seen = last_event(cluster, asked)
     expect(len(victims) == 3, f"{lost} has three VMs: {victims}")
-    cluster.node(lost).power_cut()
     homes = {name: "n4" for name in victims}
+    foreseen = cluster.ctl(asked, "what-if", "--down", lost, "--json")
+    expect({action["vm"]: action["to"] for action in foreseen["actions"]} == homes,
+           f"what-if foresees it: {foreseen['actions']}")
+    cluster.node(lost).power_cut()
     scenario.measured("its VMs run on n4 after", wait_vms(cluster, asked, homes))
     scenario.measured("and their agents answer after", wait_agents(cluster, homes))
     wait_until(lambda: failover(cluster, asked)["phases_ms"]["agents"] is not None, 30.0,

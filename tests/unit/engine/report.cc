@@ -202,6 +202,10 @@ TEST_CASE("report: what is done to a VM, and what for") {
                                             {Cause::host_lost, "its host is proven dead"},
                                             {Cause::restart_order, "an operator restarts it"},
                                             {Cause::undeclared, "it is no longer declared"}};
+  told.open(VmOpKind::start, Cause::preempted);
+  CHECK(told.vm() == "starting: there is room for it again");
+  told.open(VmOpKind::stop, Cause::preempted);
+  CHECK(told.vm() == "stopping: it makes room for a VM that is not preemptible");
   for (const auto& [cause, why] : causes) {
     told.open(VmOpKind::start, cause);
     CHECK(told.vm() == "starting: " + why);

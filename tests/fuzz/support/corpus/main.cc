@@ -125,6 +125,7 @@ void add_ipc(const Corpus& corpus) {
                                              GetFailovers{3},
                                              change,
                                              VmCommand{"web1", VmOrderKind::restart, true},
+                                             WhatIf{{"n1", "n2"}},
                                              NodeCommand{"n1", NodeOrderKind::confirm_dead, true}};
   for (const auto& request : requests) {
     const std::string name = "request-" + std::to_string(request.index());
