@@ -142,6 +142,7 @@ class Fleet {
                               const std::vector<Index>& lost) const;
 
   std::vector<FleetNode> nodes_;
+  std::vector<std::uint8_t> eventful_;  // by node: a boot of it is lost or proven dead
   std::vector<FleetVm> vms_;
   std::vector<Kind> kinds_;
   std::vector<Bonds> bonds_;  // the first is nobody's

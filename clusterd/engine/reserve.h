@@ -55,7 +55,7 @@ struct ReserveEffort {
   std::uint64_t all_steps = 200'000'000;    // for all sets together; about a second
   // Sets of more hosts than required are looked at if all of them together displace at most so
   // many VMs; else only the worst few.
-  std::uint64_t beyond = 100'000;
+  std::uint64_t beyond = 20'000;
   std::uint64_t remedy_steps = 4'000'000;
 };
 

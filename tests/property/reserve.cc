@@ -399,7 +399,8 @@ bool check_remedy(const ClusterState& state, const Reserve& reserve) {
     NodeDeclaration& node = more.config.nodes.at(node_name(state, memory->node));
     node.capacity = state.nodes.at(memory->node).facts.total;
     node.capacity->memory += memory->bytes;
-    REQUIRE(reserve_of(more, more.time).ok);
+    // A VM that had no place may take the room: then both are short.
+    if (planned(more).empty()) REQUIRE(reserve_of(more, more.time).ok);
     node.capacity->memory -= 1ULL << 20;
     REQUIRE_FALSE(reserve_of(more, more.time).ok);
   }
@@ -412,7 +413,7 @@ bool check_remedy(const ClusterState& state, const Reserve& reserve) {
     vm.holders.clear();
     vm.holders[{move->to, moved.nodes.at(move->to).boot}] = {DomainState::running, true,
                                                              moved.time};
-    REQUIRE(reserve_of(moved, moved.time).ok);
+    if (planned(moved).empty()) REQUIRE(reserve_of(moved, moved.time).ok);
   }
   return true;
 }
