@@ -1,5 +1,6 @@
 #include "clusterd/engine/capacity.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "clusterd/engine/queries.h"
@@ -17,18 +18,6 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
 
 std::uint64_t less(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
 
-NodeCapacity offer_of(const ClusterState& state, const NodeState& node) {
-  Resources total = node.facts.total;
-  Resources reserved;
-  const auto declared = state.config.nodes.find(node.name);
-  if (declared != state.config.nodes.end()) {
-    total = declared->second.capacity.value_or(total);
-    reserved = declared->second.host_reserved;
-  }
-  const Resources offer = offered(total, reserved, state.config.cluster.overcommit);
-  return {offer.memory, offer.vcpus, 0, 0};
-}
-
 // Calls `on_node(NodeId)` once for every node where the VM may be active. Two boots of one node
 // cannot run at a time, so the node counts once; holders ascend by node, so equal ones are
 // neighbours.
@@ -43,6 +32,20 @@ void for_each_holding_node(const ClusterState& state, const VmState& vm, F&& on_
 }
 
 }  // namespace
+
+NodeCapacity offer_of(const ClusterState& state, const NodeState& node) {
+  Resources total = node.facts.total;
+  Resources reserved;
+  const auto declared = state.config.nodes.find(node.name);
+  if (declared != state.config.nodes.end()) {
+    total = declared->second.capacity.value_or(total);
+    reserved = declared->second.host_reserved;
+  }
+  Overcommit factor = state.config.cluster.overcommit;
+  const Resources offer = offered(total, reserved, factor);
+  factor.memory = std::max(factor.memory, factor.degraded_memory);
+  return {offer.memory, offer.vcpus, 0, 0, offered(total, reserved, factor).memory};
+}
 
 void Need::add(const Resources& size) {
   memory = saturating_add(memory, size.memory);
@@ -78,6 +81,11 @@ NodeCapacity Capacity::of(NodeId node) const {
 void Capacity::reserve(const Resources& size, NodeId node) {
   const auto found = nodes_.find(node);
   if (found != nodes_.end()) found->second.take(size);
+}
+
+void Capacity::release(const Resources& size, NodeId node) {
+  const auto found = nodes_.find(node);
+  if (found != nodes_.end()) found->second.give_back(size);
 }
 
 NodeCapacity capacity_of(const ClusterState& state, NodeId node) {

@@ -23,15 +23,21 @@ struct Need {
   void add(const Resources& size);
 };
 
+// Whose room it is. In degraded mode a guaranteed VM that ran before may have memory at
+// overcommit.degraded_memory, where that is more, so that it runs at all.
+enum class Mode : std::uint8_t { normal, degraded };
+
 struct NodeCapacity {
   std::uint64_t memory = 0;  // bytes all VMs here may have together
   std::uint64_t vcpus = 0;
   std::uint64_t memory_used = 0;
   std::uint64_t vcpus_used = 0;
+  std::uint64_t degraded_memory = 0;  // bytes in degraded mode; never less than `memory`
 
   // 0 when more is used than offered: a node may be overfull after its capacity was lowered.
-  [[nodiscard]] std::uint64_t memory_free() const {
-    return memory > memory_used ? memory - memory_used : 0;
+  [[nodiscard]] std::uint64_t memory_free(Mode mode = Mode::normal) const {
+    const std::uint64_t offer = mode == Mode::normal ? memory : degraded_memory;
+    return offer > memory_used ? offer - memory_used : 0;
   }
   [[nodiscard]] std::uint64_t vcpus_free() const {
     return vcpus > vcpus_used ? vcpus - vcpus_used : 0;
@@ -51,10 +57,15 @@ class Capacity {
 
   // Counts a VM of this size on the node; a node that the state does not know is ignored.
   void reserve(const Resources& size, NodeId node);
+  // Takes that back; precondition: it was counted.
+  void release(const Resources& size, NodeId node);
 
  private:
   std::map<NodeId, NodeCapacity> nodes_;
 };
+
+// What the node offers while nothing uses it.
+[[nodiscard]] NodeCapacity offer_of(const ClusterState& state, const NodeState& node);
 
 // The same for one node alone, without building the rest.
 [[nodiscard]] NodeCapacity capacity_of(const ClusterState& state, NodeId node);

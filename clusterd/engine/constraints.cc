@@ -10,27 +10,6 @@ namespace clusterd {
 
 namespace {
 
-// "32 GiB" or "19.5 GiB" in the unit that suits `scale`. Need is rounded up and free space down
-// to a tenth, so that what does not fit never reads as if it did.
-enum class Rounding : std::uint8_t { up, down };
-
-std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding) {
-  constexpr std::uint64_t kMib = 1ULL << 20;
-  constexpr std::uint64_t kGib = 1ULL << 30;
-  const std::uint64_t unit = scale >= kGib ? kGib : kMib;
-  std::uint64_t whole = bytes / unit;
-  const std::uint64_t part = bytes % unit * 10;
-  std::uint64_t tenths = part / unit;
-  if (rounding == Rounding::up && part % unit != 0) ++tenths;
-  if (tenths == 10) {
-    ++whole;
-    tenths = 0;
-  }
-  std::string text = std::to_string(whole);
-  if (tenths != 0) text += "." + std::to_string(tenths);
-  return text + (unit == kGib ? " GiB" : " MiB");
-}
-
 std::string joined(const std::set<std::string>& words) {
   std::string text;
   for (const std::string& word : words) {
@@ -61,6 +40,23 @@ bool is_undeclared(const ClusterState& state, const NodeState& node) {
 }
 
 }  // namespace
+
+std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding) {
+  constexpr std::uint64_t kMib = 1ULL << 20;
+  constexpr std::uint64_t kGib = 1ULL << 30;
+  const std::uint64_t unit = scale >= kGib ? kGib : kMib;
+  std::uint64_t whole = bytes / unit;
+  const std::uint64_t part = bytes % unit * 10;
+  std::uint64_t tenths = part / unit;
+  if (rounding == Rounding::up && part % unit != 0) ++tenths;
+  if (tenths == 10) {
+    ++whole;
+    tenths = 0;
+  }
+  std::string text = std::to_string(whole);
+  if (tenths != 0) text += "." + std::to_string(tenths);
+  return text + (unit == kGib ? " GiB" : " MiB");
+}
 
 std::string_view name_of(ExclusionKind kind) {
   switch (kind) {
@@ -131,6 +127,51 @@ std::optional<Exclusion> node_exclusion(const ClusterState& state, NodeId id, Cl
   return std::nullopt;
 }
 
+namespace {
+
+// What resolve() would answer for this one key; resolving thousands of VMs whole takes longer than
+// all the rest of the guard. Null: it has no rules.
+const PlacementRules* rules_of(const Configuration& config, const VmDeclaration& vm) {
+  if (vm.policy.placement) return &*vm.policy.placement;
+  if (vm.profile.empty()) return nullptr;
+  const auto profile = config.profiles.find(vm.profile);
+  if (profile == config.profiles.end() || !profile->second.placement) return nullptr;
+  return &*profile->second.placement;
+}
+
+// The same of what it requires.
+const std::set<std::string>* needs_of(const Configuration& config, const VmDeclaration& vm) {
+  if (vm.policy.requires_) return &*vm.policy.requires_;
+  if (vm.profile.empty()) return nullptr;
+  const auto profile = config.profiles.find(vm.profile);
+  if (profile == config.profiles.end() || !profile->second.requires_) return nullptr;
+  return &*profile->second.requires_;
+}
+
+}  // namespace
+
+RuleKey::RuleKey(const Configuration& config, const VmDeclaration& vm)
+    : requires_(needs_of(config, vm)), placement_(rules_of(config, vm)) {
+  if (requires_ != nullptr && requires_->empty()) requires_ = nullptr;
+  if (placement_ != nullptr && placement_->allow.empty() && placement_->avoid.empty()) {
+    placement_ = nullptr;
+  }
+}
+
+bool RuleKey::operator<(const RuleKey& other) const {
+  const auto compared = [](const auto* a, const auto* b) {
+    if (a == b) return 0;
+    if (a == nullptr || b == nullptr) return a == nullptr ? -1 : 1;
+    return *a < *b ? -1 : (*b < *a ? 1 : 0);
+  };
+  const int needs = compared(requires_, other.requires_);
+  if (needs != 0) return needs < 0;
+  if (placement_ == other.placement_) return false;
+  if (placement_ == nullptr || other.placement_ == nullptr) return placement_ == nullptr;
+  const int allow = compared(&placement_->allow, &other.placement_->allow);
+  return allow != 0 ? allow < 0 : compared(&placement_->avoid, &other.placement_->avoid) < 0;
+}
+
 std::optional<Exclusion> rule_exclusion(const ResolvedVm& vm, NodeId node,
                                         const std::string& name,
                                         const NodeDeclaration* declaration, Detail detail) {
@@ -183,16 +224,6 @@ namespace {
 void sort_unique(std::vector<VmId>& ids) {
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-}
-
-// What resolve() would answer for this one key; resolving thousands of VMs whole takes longer than
-// all the rest of the guard. Null: it has no rules.
-const PlacementRules* rules_of(const Configuration& config, const VmDeclaration& vm) {
-  if (vm.policy.placement) return &*vm.policy.placement;
-  if (vm.profile.empty()) return nullptr;
-  const auto profile = config.profiles.find(vm.profile);
-  if (profile == config.profiles.end() || !profile->second.placement) return nullptr;
-  return &*profile->second.placement;
 }
 
 // Gives every VM of a connected component the whole component.

@@ -53,6 +53,11 @@ struct Exclusion {
   friend bool operator==(const Exclusion&, const Exclusion&) = default;
 };
 
+// "32 GiB" or "19.5 GiB" in the unit that suits `scale`, to a tenth. Need is rounded up and free
+// space down, so that what does not fit never reads as if it did.
+enum class Rounding : std::uint8_t { up, down };
+[[nodiscard]] std::string size_text(std::uint64_t bytes, std::uint64_t scale, Rounding rounding);
+
 // For people, without the node: "memory: needs 32 GiB, 20 GiB free".
 [[nodiscard]] std::string sentence(const Exclusion& exclusion);
 
@@ -68,6 +73,18 @@ enum class Detail : std::uint8_t { omit, tell };
                                                       const std::string& name,
                                                       const NodeDeclaration* declaration,
                                                       Detail detail);
+
+// What rule_exclusion reads of a VM, without resolving it whole: VMs whose keys are equal get equal
+// answers. Refers to the configuration.
+class RuleKey {
+ public:
+  RuleKey(const Configuration& config, const VmDeclaration& vm);
+  [[nodiscard]] bool operator<(const RuleKey& other) const;
+
+ private:
+  const std::set<std::string>* requires_ = nullptr;  // null: empty
+  const PlacementRules* placement_ = nullptr;
+};
 
 // memory and vcpus, on top of what is used.
 [[nodiscard]] std::optional<Exclusion> room_exclusion(NodeId node, const NodeCapacity& capacity,
@@ -88,6 +105,8 @@ class Relations {
   explicit Relations(const Configuration& config);
   // Valid as long as this object.
   [[nodiscard]] const VmRelations& of(const VmId& vm) const;
+  // Of every VM that has some.
+  [[nodiscard]] const std::map<VmId, VmRelations>& all() const { return relations_; }
 
  private:
   std::map<VmId, VmRelations> relations_;

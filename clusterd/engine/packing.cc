@@ -315,10 +315,13 @@ class Packer {
     };
     const auto memory = [&](Index i) { return ~item(i).size.memory; };
     const auto vcpus = [&](Index i) { return ~item(i).size.vcpus; };
+    by(memory);
+    // Where most is left behind changes elsewhere break least: best for a packing that is kept.
+    if (effort_.goal == PackingGoal::any && try_order(order, Fit::worst)) return;
+    if (try_order(order, Fit::best)) return;
+    if (effort_.goal == PackingGoal::cheapest && try_order(order, Fit::worst)) return;
     by([&](Index i) { return std::tuple(item(i).bins.size(), memory(i)); });
     if (try_order(order, Fit::best)) return;
-    by(memory);
-    if (try_order(order, Fit::best) || try_order(order, Fit::worst)) return;
     by(vcpus);
     static_cast<void>(try_order(order, Fit::best));
   }
