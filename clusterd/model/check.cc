@@ -52,6 +52,14 @@ class Checker {
     if (config_.cluster.on_daemon_death == OnDaemonDeath::fence) {
       error("cluster.on_daemon_death", "this version never fences for a dead daemon: alarm");
     }
+    const std::size_t failures = config_.cluster.reserve_host_failures;
+    const std::size_t nodes = config_.nodes.size();
+    if (nodes > 0 && failures >= nodes) {
+      warn("cluster.reserve.host_failures",
+           "is " + std::to_string(failures) + ", and there " + (nodes == 1 ? "is" : "are") +
+               " only " + std::to_string(nodes) + (nodes == 1 ? " node" : " nodes") +
+               ": that reserve can never hold, and admission does not ask for it");
+    }
     const Timers& t = config_.cluster.timers;
     if (t.restart_backoff > t.restart_backoff_max) {
       error("cluster.timers.restart_backoff", "is longer than restart_backoff_max");

@@ -19,8 +19,8 @@ struct Rules {
   bool preemptible = false;
 };
 
-class Declared {
- public:
+struct Declared {
+  Declared() { config_.cluster.reserve_host_failures = 0; }
   Declared& node(const std::string& name, std::optional<std::uint64_t> memory = std::nullopt,
                  const Names& provides = {}) {
     NodeDeclaration& node = config_.nodes[name];
@@ -54,7 +54,6 @@ class Declared {
     return lines;
   }
 
- private:
   Configuration config_;
 };
 
@@ -211,4 +210,14 @@ TEST_CASE("check: every impossible declaration is told at once") {
                        "vms.d.placement.away_from[e]: together_with binds d and e to one node: d "
                        "names e",
                        "vms.f: requires san: none of n1 provides that"});
+}
+
+TEST_CASE("check: a reserve of as many hosts as there are is a warning") {
+  Declared cluster;
+  cluster.node("n1").vm("a");
+  cluster.config_.cluster.reserve_host_failures = 1;
+  CHECK(cluster.found() == Lines{"warning: cluster.reserve.host_failures: is 1, and there is only "
+                                 "1 node: that reserve can never hold, and admission does not ask "
+                                 "for it"});
+  CHECK(cluster.node("n2").found().empty());
 }
