@@ -8,8 +8,8 @@ each, alternately and in one go:
   - the loss of n1 is planned by `clusterctl plan` and by Pacemaker's `crm_simulate`;
   - N+1 is judged by `clusterctl plan` and by Ganeti's `hcheck`.
 Both as whole processes, reading and printing included, and (clusterd, crm_simulate) by what the
-planner alone takes. Then --verdicts many small clusters, with and without VMs to be kept apart,
-are judged by all, and by exhaustive search.
+planner alone takes. Ratios and growth are those of processor time. Then --verdicts many small
+clusters, with and without VMs to be kept apart, are judged by all, and by exhaustive search.
 
 --all also gives the peers the sizes that take them minutes and gigabytes. The packages of
 tests/bench/packages are installed if the script is run as root. Exit code 1: a program could not be
@@ -42,9 +42,10 @@ SIZES = "4x40,16x400,32x1000,64x4000,256x10000"
 MOST_VMS = {"crm_simulate": 1000, "hcheck": 4000}  # more only with --all
 MOST_PROBES = 300_000  # a CIB with more results of probes than this has a gigabyte
 WHOLE = "Plan of the loss of n1, whole process"
-ALONE = "Plan of the loss of n1, planner alone (ms of processor time)"
+ALONE = "Plan of the loss of n1, planner alone"
 VERDICT = "N+1 verdict"
-FIELDS = ("task", "nodes", "vms", "who", "runs", "ms", "cpu_ms", "peak_mib", "ratio", "answer")
+FIELDS = ("task", "nodes", "vms", "who", "runs", "wall_ms", "cpu_ms", "peak_mib", "ratio",
+          "answer")
 
 
 def main():
@@ -59,7 +60,7 @@ def main():
                 write_csv(options.csv, rows)
             wrong = [one for one in rows if "WRONG" in one["answer"]
                      and one["who"].startswith("clusterc")]
-            right = verdicts.compare(options, files)
+            right = not options.verdicts or verdicts.compare(options, files)
     except PeerError as error:
         sys.exit(f"placement_peers.py: {error}")
     sys.exit(1 if wrong or not right else 0)
@@ -126,7 +127,7 @@ class Contender:
     command: list
     answer: object  # of its output and the cluster, in words
     accept: tuple = (0,)  # exit codes
-    seconds: object = None  # of its output: the time by its own word; None: of the whole process
+    seconds: object = None  # of its output: its own word of processor time; None: what it took
     runs: list = dataclasses.field(default_factory=list)
 
 
@@ -194,22 +195,25 @@ def row(task, cluster, contender, first):
     """What the runs of one contender say; `first` is who it is compared to."""
     runs = contender.runs
     values = {"task": task, "nodes": cluster[0], "vms": cluster[1], "who": contender.who,
-              "runs": len(runs), "peak_mib": peak_mib(runs), "cpu_ms": None}
-    if contender.seconds is None:
-        values["cpu_ms"] = 1000 * statistics.median(one.cpu for one in runs)
+              "runs": len(runs), "peak_mib": peak_mib(runs), "wall_ms": None, "cpu_ms": None,
+              "ratio": None}
     if not all(one.finished for one in runs):
-        return values | {"ms": None, "ratio": None, "answer": "ended at the limit"}
-    values["ms"] = median_ms(contender)
-    values["ratio"] = values["ms"] / median_ms(first) if contender is not first else None
+        return values | {"answer": "ended at the limit"}
+    if contender.seconds is None:
+        values["wall_ms"] = 1000 * statistics.median(one.wall for one in runs)
+    values["cpu_ms"] = cpu_ms(contender)
+    if contender is not first:
+        values["ratio"] = cpu_ms(contender) / cpu_ms(first)
     values["answer"] = apart(lambda: contender.answer(runs[-1].output,
                                                       clusters.generate(*cluster)))
     return values
 
 
-def median_ms(contender):
-    if contender.seconds is None:
-        return 1000 * statistics.median(one.wall for one in contender.runs)
-    return 1000 * statistics.median(contender.seconds(one.output) for one in contender.runs)
+def cpu_ms(contender):
+    """The median. Processor time, as the machine may have other things to do."""
+    own = contender.seconds
+    return 1000 * statistics.median(one.cpu if own is None else own(one.output)
+                                    for one in contender.runs)
 
 
 def peak_mib(runs):
@@ -222,23 +226,28 @@ def peak_mib(runs):
 def print_tables(rows):
     for task in (WHOLE, ALONE, VERDICT):
         print(f"\n{task}")
-        print(f"  {'nodes x VMs':>12}  {'who':22} {'runs':>4} {'ms':>11} {'CPU ms':>11}"
+        print(f"  {'nodes x VMs':>12}  {'who':22} {'runs':>4} {'wall ms':>11} {'CPU ms':>11}"
               f" {'peak MiB':>8} {'ratio':>9}  answer")
         for one in rows:
             if one["task"] == task:
-                size = f"{one['nodes']} x {one['vms']}"
-                print(f"  {size:>12}  {one['who']:22} {one['runs']:4} {number(one['ms'], 11, 2)}"
-                      f" {number(one['cpu_ms'], 11, 2)} {one['peak_mib']:>8}"
-                      f" {number(one['ratio'], 9, 1)}  {one['answer']}")
+                print(line(one))
         for who in dict.fromkeys(one["who"] for one in rows if one["task"] == task):
             print_growth(who, [one for one in rows if one["task"] == task and one["who"] == who
-                               and one["ms"]])
+                               and one["cpu_ms"]])
     sys.stdout.flush()
 
 
+def line(one):
+    size = f"{one['nodes']} x {one['vms']}"
+    ratio = one["ratio"]
+    ratio = "-" if ratio is None else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return (f"  {size:>12}  {one['who']:22} {one['runs']:4} {number(one['wall_ms'], 11, 2)}"
+            f" {number(one['cpu_ms'], 11, 2)} {one['peak_mib']:>8} {ratio:>9}  {one['answer']}")
+
+
 def print_growth(who, rows):
-    """ms ~ VMs ^ exponent, from each size to the next."""
-    steps = [math.log(b["ms"] / a["ms"]) / math.log(b["vms"] / a["vms"])
+    """CPU ms ~ VMs ^ exponent, from each size to the next."""
+    steps = [math.log(b["cpu_ms"] / a["cpu_ms"]) / math.log(b["vms"] / a["vms"])
              for a, b in zip(rows, rows[1:]) if b["vms"] != a["vms"]]
     if steps:
         print(f"  growth with the number of VMs, exponent: {who}"
