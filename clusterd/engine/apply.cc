@@ -46,7 +46,7 @@ Applied apply(ClusterState& state, const LogEntry& entry) {
   if (!epoch_fits(state, entry.message)) return {"planned in another epoch"};
 
   Entry context{state, entry.sender, entry.message,
-                OpId{state.position.epoch, state.position.index}};
+                OpId{state.position.epoch, state.position.index}, {}};
   Applied applied;
   applied.refusal = std::visit(
       overloaded{[](const Hello&) { return std::string("not a log entry"); },
@@ -54,6 +54,7 @@ Applied apply(ClusterState& state, const LogEntry& entry) {
                  [](const Snapshot&) { return std::string("not a log entry"); },
                  [&](const auto& body) { return on(context, body); }},
       entry.message.body);
+  applied.note = std::move(context.note);
   expire_departures(state);
   settle_failovers(state);
   return applied;

@@ -28,6 +28,8 @@ struct Applied {
   // Empty: the entry did what it said. Otherwise why it did nothing (for the sender's client, the
   // log and a metric); the position has moved on all the same.
   std::string refusal;
+  // What the sender's client should know beside that; empty: nothing.
+  std::string note = {};
 };
 
 // Precondition: is_log_entry(entry.message.body), and the caller has checked that the entry

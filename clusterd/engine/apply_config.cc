@@ -1,6 +1,7 @@
 // What operators change: declarations, orders, their word about the dead and about old states.
 #include <algorithm>
 
+#include "clusterd/engine/admission.h"
 #include "clusterd/engine/apply_detail.h"
 #include "clusterd/engine/review.h"
 #include "clusterd/model/check.h"
@@ -111,11 +112,41 @@ std::vector<Finding> against(const ClusterState& state, const ChangeConfiguratio
   return findings;
 }
 
+void adopt(ClusterState& state, Configuration config) {
+  state.config = std::move(config);
+  for (const auto& [name, vm] : state.config.vms) adopt_declaration(state, name, vm);
+  bury_undeclared(state);
+}
+
+bool hinders(const Finding& finding) {
+  return finding.severity == Severity::error;
+}
+
+// What the reserve says against it.
+void ask_admission(const ClusterState& state, Judged& judged) {
+  const auto concern = concerns_reserve(state.config, judged.next);
+  if (!concern) return;
+  const auto objection = objection_to(state, adopted(state, judged.next), state.time);
+  if (!objection) return;
+  const Severity severity = objection->hinders ? Severity::error : Severity::warning;
+  judged.findings.push_back({*concern, objection->text, severity});
+  if (!objection->hinders) judged.alarm = *concern + ": " + objection->text;
+}
+
 }  // namespace
 
 }  // namespace clusterd::apply_detail
 
 namespace clusterd {
+
+ClusterState adopted(const ClusterState& state, const Configuration& config) {
+  ClusterState after = state;
+  apply_detail::adopt(after, config);
+  for (auto& [id, vm] : after.vms) {
+    if (!state.vms.contains(id)) vm.awaiting.clear();
+  }
+  return after;
+}
 
 Judged judge(const ClusterState& state, const ChangeConfiguration& body) {
   Judged judged{apply_detail::against(state, body),
@@ -127,6 +158,9 @@ Judged judge(const ClusterState& state, const ChangeConfiguration& body) {
   judged.next.cluster.name = state.name;
   judged.next.version = state.config.version.next();
   for (Finding& finding : check(judged.next)) judged.findings.push_back(std::move(finding));
+  const auto& findings = judged.findings;
+  if (std::any_of(findings.begin(), findings.end(), apply_detail::hinders)) return judged;
+  apply_detail::ask_admission(state, judged);
   return judged;
 }
 
@@ -143,54 +177,93 @@ std::string on(Entry& entry, const ChangeConfiguration& body) {
   }
   Judged judged = judge(state, body);
   for (const Finding& finding : judged.findings) {
-    if (finding.severity != Severity::error) continue;
+    if (!hinders(finding)) continue;
     return (finding.path.empty() ? "" : finding.path + ": ") + finding.message;
   }
-  state.config = std::move(judged.next);
-  for (const auto& [name, vm] : state.config.vms) adopt_declaration(state, name, vm);
-  bury_undeclared(state);
+  adopt(state, std::move(judged.next));
   record(state, EventKind::configuration, entry.sender, std::nullopt,
          "configuration version " + std::to_string(state.config.version.value));
+  if (!judged.alarm.empty()) {
+    record(state, EventKind::alarm, std::nullopt, std::nullopt, judged.alarm);
+  }
   demand_durable(state);
   return {};
 }
 
-std::string on(Entry& entry, const OrderVm& body) {
-  ClusterState& state = entry.state;
-  const auto found = state.vms.find(body.vm);
-  if (found == state.vms.end() || found->second.tombstone) return "no such VM";
-  VmState& vm = found->second;
-  std::string what;
-  switch (body.order) {
+namespace {
+
+std::string_view name_of(VmOrderKind order) {
+  switch (order) {
+    case VmOrderKind::start:
+      return "start";
+    case VmOrderKind::stop:
+      return "stop";
+    case VmOrderKind::restart:
+      return "restart";
+    case VmOrderKind::enable:
+      return "enable";
+    case VmOrderKind::disable:
+      return "disable";
+  }
+  return {};
+}
+
+void obey(VmState& vm, VmOrderKind order, ClusterTime now) {
+  switch (order) {
     case VmOrderKind::start:
       vm.ordered = DesiredState::running;
-      what = "start";
       break;
     case VmOrderKind::stop:
       vm.ordered = DesiredState::stopped;
-      what = "stop";
       break;
     case VmOrderKind::restart:
-      if (desired(vm) != DesiredState::running) return vm.name + " is not wanted running";
       vm.restart_ordered = active_on(vm).has_value();
-      what = "restart";
       break;
     case VmOrderKind::enable:
       vm.ordered.reset();
       if (vm.declared == DesiredState::ignored) vm.ordered = DesiredState::running;
-      what = "enable";
       break;
     case VmOrderKind::disable:
       vm.ordered = DesiredState::ignored;
-      what = "disable";
       break;
   }
   vm.guest_off = false;
   vm.failures = FailureRecord{};
   vm.stops_failed = 0;
   vm.next_stop = ClusterTime{};
-  vm.eligible_since = state.time;
-  record(state, EventKind::order, std::nullopt, body.vm, "order: " + what + " " + vm.name);
+  vm.eligible_since = now;
+}
+
+// Only an order that makes it a VM to run is new demand; whoever repeats one asks for nothing new.
+std::optional<Objection> objection_to_order(const ClusterState& state, const OrderVm& body) {
+  if (should_run(state.vms.at(body.vm))) return std::nullopt;
+  VmState wanted = state.vms.at(body.vm);
+  obey(wanted, body.order, state.time);
+  if (!should_run(wanted)) return std::nullopt;
+  ClusterState after = state;
+  after.vms.at(body.vm) = std::move(wanted);
+  return objection_to(state, after, state.time);
+}
+
+}  // namespace
+
+std::string on(Entry& entry, const OrderVm& body) {
+  ClusterState& state = entry.state;
+  const auto found = state.vms.find(body.vm);
+  if (found == state.vms.end() || found->second.tombstone) return "no such VM";
+  VmState& vm = found->second;
+  if (body.order == VmOrderKind::restart && desired(vm) != DesiredState::running) {
+    return vm.name + " is not wanted running";
+  }
+  const auto objection = objection_to_order(state, body);
+  if (objection && objection->hinders) return vm.name + ": " + objection->text;
+  obey(vm, body.order, state.time);
+  record(state, EventKind::order, std::nullopt, body.vm,
+         "order: " + std::string(name_of(body.order)) + " " + vm.name);
+  if (objection) {
+    entry.note = vm.name + ": " + objection->text;
+    record(state, EventKind::alarm, std::nullopt, body.vm, entry.note);
+  }
   demand_durable(state);
   return {};
 }

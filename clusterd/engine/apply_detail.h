@@ -15,6 +15,7 @@ struct Entry {
   NodeId sender;
   const Message& message;
   OpId id;  // the operation that this entry opens, if it is an intent
+  std::string note = {};  // Applied::note
 };
 
 // Every handler returns "" when the entry did what it said, otherwise why it did nothing.

@@ -125,7 +125,8 @@ class Relations {
 [[nodiscard]] bool is_preemptible(const ClusterState& state, const Relations& relations,
                                   const VmId& vm);
 
-// Whether the VM may have memory in degraded mode at its next start: it is guaranteed and ran before.
+// Whether the VM may have memory in degraded mode at its next start: it is guaranteed and ran
+// before.
 [[nodiscard]] Mode mode_of(const ClusterState& state, const Relations& relations, const VmId& vm);
 
 // Where VMs are, as far as rules between VMs care: where they may be active, or where the plan

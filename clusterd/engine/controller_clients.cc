@@ -154,6 +154,7 @@ void Controller::Impl::note_delivered(const Body& body, const Applied& applied) 
   if (waiter == waiters.end() || waiter->second.index) return;
   waiter->second.index = state.position.index;
   waiter->second.refusal = applied.refusal;
+  waiter->second.note = applied.note;
 }
 
 // nullopt: not there yet. A wait that cannot end well now is told as progress, once a reason.
@@ -237,6 +238,9 @@ void Controller::Impl::answer_clients() {
       reply.message += std::string(reply.message.empty() ? "" : "; ") +
                        "the nodes that are not here do not know of it, and may meet without "
                        "this one: look again when `clusterctl status` waits for nothing";
+    }
+    if (!waiter.note.empty()) {
+      reply.message += (reply.message.empty() ? "" : "; ") + waiter.note;
     }
     effects.push_back(Reply{waiter.client, reply});
     waiters.erase(current);

@@ -72,12 +72,13 @@ struct Waiter {
   Body body;                     // sent again when a view change voided it
   std::optional<LogIndex> index; // applied here; nullopt: not yet delivered
   std::string refusal;
+  std::string note;              // goes with the answer
   std::optional<VmId> wait_vm;   // answered when this VM has got there
   VmOrderKind order = VmOrderKind::start;
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.client, s.body, s.index, s.refusal, s.wait_vm, s.order);
+    f(s.client, s.body, s.index, s.refusal, s.note, s.wait_vm, s.order);
   }
 };
 

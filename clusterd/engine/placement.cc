@@ -349,7 +349,8 @@ class Plan {
                        [&](std::size_t i) { return !choices_[i].node(); });
   }
 
-  // Replaces what was found one by one; keeps that if the search comes to no end.
+  // Replaces what was found one by one; keeps that, as it was chosen with taste, if the search
+  // comes to no end or finds places for the same parties only.
   void search_for(const std::vector<std::size_t>& chosen, Mode mode) {
     std::vector<std::optional<NodeId>> places;
     std::vector<const Party*> parties;
@@ -358,7 +359,9 @@ class Plan {
       parties.push_back(&parties_[i]);
       give_back(i);
     }
-    if (auto found = search(input_, parties, mode, kSearchSteps)) {
+    auto found = search(input_, parties, mode, kSearchSteps);
+    const auto alike = [](const auto& a, const auto& b) { return a.has_value() == b.has_value(); };
+    if (found && !std::equal(places.begin(), places.end(), found->node_of.begin(), alike)) {
       places = std::move(found->node_of);
       leave_ = std::move(found->leave);
       searched_ = true;

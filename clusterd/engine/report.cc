@@ -289,7 +289,8 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
     if (bad) shout("node " + node.name + " is " + node.state + ": " + node.reason);
     if (node.degraded) {
       shout("node " + node.name +
-            " is in degraded mode: its VMs have more memory together than overcommit.memory allows");
+            " is in degraded mode: its VMs have more memory together than overcommit.memory "
+            "allows");
     }
     if (node.declared && node.fence_devices.empty()) {
       shout("node " + node.name + " has no fence device: its VMs cannot be recovered without you");

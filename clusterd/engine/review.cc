@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "clusterd/base/overloaded.h"
-#include "clusterd/engine/apply.h"
 #include "clusterd/engine/eligible_hosts.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
@@ -66,7 +65,8 @@ std::vector<Consequence> next_steps(const ClusterState& state, ClusterTime now) 
 
 }  // namespace
 
-ConfigurationReview review(const ClusterState& state, ChangeConfiguration change, ClusterTime now) {
+ConfigurationReview review(const ClusterState& state, const ChangeConfiguration& change,
+                           ClusterTime now) {
   ConfigurationReview result;
   result.judged = judge(state, change);
   result.through_profile = changed_by_profile(state.config, result.judged.next);
@@ -74,14 +74,7 @@ ConfigurationReview review(const ClusterState& state, ChangeConfiguration change
       std::any_of(result.judged.findings.begin(), result.judged.findings.end(),
                   [](const Finding& finding) { return finding.severity == Severity::error; });
   if (refused) return result;
-  change.base = state.config.version;
-  ClusterState copy = state;
-  const NodeId sender = coordinator(state).value_or(NodeId());
-  apply(copy, LogEntry{sender, Message{state.position.epoch, Incarnation(), now, change}, {}});
-  // A new VM waits for every member's word that it does not run there; here that is expected.
-  for (auto& [id, vm] : copy.vms) {
-    if (!state.vms.contains(id)) vm.awaiting.clear();
-  }
+  const ClusterState copy = adopted(state, result.judged.next);
   std::vector<Finding>& findings = result.judged.findings;
   for (Finding& warning : few_hosts_of_all(copy)) findings.push_back(std::move(warning));
   std::stable_sort(findings.begin(), findings.end(),

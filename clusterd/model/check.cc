@@ -3,18 +3,13 @@
 #include <algorithm>
 #include <tuple>
 
+#include "clusterd/model/check_placement.h"
 #include "clusterd/model/resolve.h"
 
 namespace clusterd {
 namespace {
 
 using Names = std::set<std::string>;
-
-std::string joined(const Names& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 class Checker {
  public:
@@ -32,8 +27,9 @@ class Checker {
     }
     unique_identities();
     start_order();
-    groups();
-    for (const auto& [name, vm] : resolved_) candidates("vms." + name, name, vm);
+    for (Finding& finding : check_placement(config_, resolved_)) {
+      findings_.push_back(std::move(finding));
+    }
     std::stable_sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
       return std::tie(a.path, a.message) < std::tie(b.path, b.message);
     });
@@ -55,6 +51,14 @@ class Checker {
     }
     if (config_.cluster.on_daemon_death == OnDaemonDeath::fence) {
       error("cluster.on_daemon_death", "this version never fences for a dead daemon: alarm");
+    }
+    const std::size_t failures = config_.cluster.reserve_host_failures;
+    const std::size_t nodes = config_.nodes.size();
+    if (nodes > 0 && failures >= nodes) {
+      warn("cluster.reserve.host_failures",
+           "is " + std::to_string(failures) + ", and there " + (nodes == 1 ? "is" : "are") +
+               " only " + std::to_string(nodes) + (nodes == 1 ? " node" : " nodes") +
+               ": that reserve can never hold, and admission does not ask for it");
     }
     const Timers& t = config_.cluster.timers;
     if (t.restart_backoff > t.restart_backoff_max) {
@@ -217,113 +221,6 @@ class Checker {
     std::string text;
     for (const auto& name : cycle) text += name + " -> ";
     error("vms." + cycle.front() + ".start_after", "a cycle: " + text + cycle.front());
-  }
-
-  // VMs bound by together_with, directly or through others, go to one node: nothing may part them.
-  void groups() {
-    std::map<std::string, std::string> leader;
-    const auto find = [&](std::string name) {
-      while (leader.contains(name) && leader.at(name) != name) name = leader.at(name);
-      return name;
-    };
-    for (const auto& [name, vm] : resolved_) {
-      for (const auto& other : vm.placement.together_with) {
-        if (!resolved_.contains(other)) continue;
-        const std::string mine = find(name);
-        const std::string theirs = find(other);
-        leader[std::max(mine, theirs)] = std::min(mine, theirs);
-        leader.emplace(std::min(mine, theirs), std::min(mine, theirs));
-      }
-    }
-    std::map<std::string, Names> members;
-    for (const auto& [name, unused] : leader) members[find(name)].insert(name);
-    for (const auto& [first, group] : members) {
-      for (const auto& name : group) {
-        for (const auto& other : resolved_.at(name).placement.away_from) {
-          if (group.contains(other)) {
-            error("vms." + name + ".placement.away_from[" + other + "]",
-                  "together_with binds " + name + " and " + other + " to one node");
-          }
-        }
-      }
-      common_node(group);
-    }
-  }
-
-  void common_node(const Names& group) {
-    Names left;
-    for (const auto& [node, declaration] : config_.nodes) {
-      const bool all = std::all_of(group.begin(), group.end(), [&, &node = node](const auto& name) {
-        return may_go(resolved_.at(name), node);
-      });
-      if (all) left.insert(node);
-    }
-    if (left.empty() && !config_.nodes.empty()) {
-      error("vms." + *group.begin() + ".placement.together_with",
-            "allow and avoid leave no node to " + joined(group) + " together" +
-                exclusive_nodes(group));
-    }
-  }
-
-  // Precondition: the node is declared.
-  bool may_go(const ResolvedVm& vm, const std::string& node) const {
-    const PlacementRules& rules = vm.placement;
-    const bool named = rules.allow.contains(node);
-    if (config_.nodes.at(node).exclusive && !named) return false;
-    return !rules.avoid.contains(node) && (rules.allow.empty() || named);
-  }
-
-  // " (exclusive: n1)": the nodes that none of these VMs names; nothing if there are none.
-  [[nodiscard]] std::string exclusive_nodes(const Names& vms) const {
-    Names nodes;
-    for (const auto& [node, declaration] : config_.nodes) {
-      const bool named = std::any_of(vms.begin(), vms.end(), [&, &node = node](const auto& vm) {
-        return resolved_.at(vm).placement.allow.contains(node);
-      });
-      if (declaration.exclusive && !named) nodes.insert(node);
-    }
-    return nodes.empty() ? "" : " (exclusive: " + joined(nodes) + ")";
-  }
-
-  // A VM that no declared node could ever run.
-  void candidates(const std::string& path, const std::string& name, const ResolvedVm& vm) {
-    if (config_.nodes.empty()) {
-      error(path, "no node is declared that could run it");
-      return;
-    }
-    Names allowed;
-    for (const auto& [node, declaration] : config_.nodes) {
-      if (may_go(vm, node)) allowed.insert(node);
-    }
-    if (allowed.empty()) {
-      error(path + ".placement",
-            "allow and avoid leave no node to " + name + exclusive_nodes({name}));
-      return;
-    }
-    Names reach;
-    for (const auto& node : allowed) {
-      const Names& provides = config_.nodes.at(node).provides;
-      if (std::includes(provides.begin(), provides.end(), vm.requires_.begin(),
-                        vm.requires_.end())) {
-        reach.insert(node);
-      }
-    }
-    if (reach.empty()) {
-      error(path,
-            "requires " + joined(vm.requires_) + ": none of " + joined(allowed) + " provides that");
-      return;
-    }
-    const bool fits = std::any_of(reach.begin(), reach.end(), [&](const auto& node) {
-      return fits_empty(config_.nodes.at(node), vm.size);
-    });
-    if (!fits) error(path, "is larger than each of " + joined(reach) + ", even if empty");
-  }
-
-  // An undeclared capacity is what libvirt will report: nobody knows it here.
-  bool fits_empty(const NodeDeclaration& node, const Resources& size) const {
-    if (!node.capacity) return true;
-    const Resources offer = offered(*node.capacity, node.host_reserved, config_.cluster.overcommit);
-    return size.memory <= offer.memory && size.vcpus <= offer.vcpus;
   }
 
   const Configuration& config_;

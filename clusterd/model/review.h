@@ -16,6 +16,9 @@ namespace clusterd {
 struct Judged {
   std::vector<Finding> findings;
   Configuration next;
+  // What the reserve says against it without hindering it: a warning among the findings, and an
+  // alarm in the history when it is applied all the same. Empty: nothing.
+  std::string alarm = {};
 };
 
 enum class NextStep : std::uint8_t { start, stop, wait };

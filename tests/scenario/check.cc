@@ -1,5 +1,6 @@
 // What a scenario expects: empty if it is so, otherwise what is the case instead.
 #include "clusterd/engine/report.h"
+#include "clusterd/engine/reserve.h"
 #include "tests/scenario/player.h"
 
 namespace clusterd::scenario {
@@ -25,6 +26,7 @@ std::string Player::check(Words condition) const {
     return cluster().all_run() ? "" : "they do not:\n" + cluster().describe();
   }
   if (first == "settled") return cluster().unsettled();
+  if (first == "reserve" && word(condition, 1) == "holds") return lost_reserve();
   if (first == "answer") {
     static const std::map<std::string, ReplyCode> kCodes = {{"done", ReplyCode::done},
                                                             {"refused", ReplyCode::refused},
@@ -38,6 +40,18 @@ std::string Player::check(Words condition) const {
   if (first.starts_with("vm")) return check_vm(condition);
   if (first.starts_with("n")) return check_node(condition);
   return check_count(condition);
+}
+
+// Empty if as many hosts may be lost as the cluster wants, else the first set that may not.
+std::string Player::lost_reserve() const {
+  const ClusterState* state = newest();
+  if (state == nullptr) return "no daemon answers";
+  const Reserve reserve = reserve_of(*state, state->time);
+  if (reserve.ok) return "";
+  std::string text = "only " + std::to_string(reserve.tolerated) + " hosts may be lost; not";
+  if (reserve.blocking.empty()) return text + " proven";
+  for (const NodeId node : reserve.blocking.front().down) text += " " + sim::name_of(node);
+  return text;
 }
 
 const ClusterState* Player::newest() const {

@@ -98,18 +98,29 @@ const FactSetters& fact_setters() {
   return kSetters;
 }
 
-using ClusterSetters = std::map<std::string, std::function<void(sim::SimOptions&, std::uint32_t)>>;
+using ClusterSetters =
+    std::map<std::string, std::function<void(sim::SimOptions&, const std::string&)>>;
+
+std::uint32_t count(const std::string& text) {
+  return static_cast<std::uint32_t>(number(text));
+}
 
 const ClusterSetters& cluster_setters() {
   static const ClusterSetters kSetters = {
-      {"nodes", [](auto& options, auto n) { options.nodes = n; }},
-      {"backups", [](auto& options, auto n) { options.backups = n; }},
-      {"vms", [](auto& options, auto n) { options.vms = n; }},
-      {"seed", [](auto& options, auto n) { options.seed = n; }},
-      {"arbiter", [](auto& options, auto n) { options.network.device_votes = n; }},
-      {"wait_for_all", [](auto& options, auto n) { options.network.wait_for_all = n != 0; }},
-      {"two_node", [](auto& options, auto n) { options.network.two_node = n != 0; }},
-      {"degraded_memory", [](auto& options, auto n) { options.degraded_memory = n; }},
+      {"nodes", [](auto& options, auto& v) { options.nodes = count(v); }},
+      {"backups", [](auto& options, auto& v) { options.backups = count(v); }},
+      {"vms", [](auto& options, auto& v) { options.vms = count(v); }},
+      {"seed", [](auto& options, auto& v) { options.seed = count(v); }},
+      {"arbiter", [](auto& options, auto& v) { options.network.device_votes = count(v); }},
+      {"wait_for_all",
+       [](auto& options, auto& v) { options.network.wait_for_all = count(v) != 0; }},
+      {"two_node", [](auto& options, auto& v) { options.network.two_node = count(v) != 0; }},
+      {"reserve", [](auto& options, auto& v) { options.reserve = count(v); }},
+      {"admission",
+       [](auto& options, auto& v) {
+         options.admission = either(v, "enforce", "warn") ? Admission::enforce : Admission::warn;
+       }},
+      {"degraded_memory", [](auto& options, auto& v) { options.degraded_memory = count(v); }},
   };
   return kSetters;
 }
@@ -135,7 +146,7 @@ void Player::add_declaring() {
       const auto [key, value] = key_and_value(words[i]);
       const auto setter = cluster_setters().find(key);
       if (setter == cluster_setters().end()) throw Failure("'cluster' has no '" + key + "'");
-      setter->second(options_, static_cast<std::uint32_t>(number(value)));
+      setter->second(options_, value);
     }
   };
   const auto keep = [this](const Words& words) { declared_.push_back(words); };

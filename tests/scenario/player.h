@@ -69,6 +69,7 @@ class Player {
   [[nodiscard]] StatusReport status() const;
   // The newest established state, without one the best that any daemon has; none: nullptr.
   [[nodiscard]] const ClusterState* newest() const;
+  [[nodiscard]] std::string lost_reserve() const;
 
   sim::SimCluster& cluster() const;
   sim::SimNode& node(const std::string& name) const;

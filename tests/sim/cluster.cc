@@ -97,6 +97,8 @@ Declarations SimCluster::declarations() const {
   Declarations all;
   ClusterSettings settings;
   settings.name = "sim";
+  settings.reserve_host_failures = options_.reserve;
+  settings.admission = options_.admission;
   settings.startup_wait = Duration(60000);
   settings.timers.failed_retry = Duration(60000);
   settings.timers.leave_grace = Duration(60000);
@@ -177,7 +179,13 @@ std::string SimCluster::found() {
   apply.base = node(1).state().config.version;
   apply.upsert = declarations();
   set_hard_rules();
-  const ControlReply applied = ask(NodeId(1), apply);
+  ControlReply applied = ask(NodeId(1), apply);
+  const bool for_reserve = applied.message.find("would lose the reserve") != std::string::npos;
+  if (options_.warns_if_refused && for_reserve) {
+    options_.admission = Admission::warn;
+    apply.upsert = declarations();
+    applied = ask(NodeId(1), apply);
+  }
   if (applied.code != ReplyCode::done) return "apply: " + applied.message;
   if (!settle(seconds(180))) return "not settled: " + unsettled();
   return "";

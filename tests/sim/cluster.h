@@ -21,9 +21,13 @@ struct SimOptions {
   std::uint32_t backups = 1;  // the last ones
   // Behind the BMC a second level of fencing: two outlets, and the host has current from either.
   bool outlets = false;
-  std::uint32_t vms = 9;      // spread over the workers by preference
+  std::uint32_t vms = 9;  // spread over the workers by preference
   Resources vm_size{4ULL << 30, 2};
   std::uint32_t degraded_memory = 1000;  // overcommit.degraded_memory in thousandths
+  std::uint32_t reserve = 1;
+  Admission admission = Admission::enforce;
+  // An operator whose first declarations are refused for the reserve says `admission: warn`.
+  bool warns_if_refused = false;
   SimNodeOptions node;
   SimNetworkOptions network;
   std::size_t trace_lines = 0;
@@ -66,8 +70,8 @@ class SimCluster {
   SimDevice& device(std::uint32_t number);  // the BMC of node `number`
   SimDevices& devices() { return devices_; }
   void power_cut(std::uint32_t number) { node(number).power_off(); }
-  void pull_cord(std::uint32_t number);     // the BMC dies with its host
-  void plug_cord(std::uint32_t number);     // ... and answers again; the host stays off
+  void pull_cord(std::uint32_t number);  // the BMC dies with its host
+  void plug_cord(std::uint32_t number);  // ... and answers again; the host stays off
   // Somebody plugs it in and switches it on.
   void power_back(std::uint32_t number);
   // {{1, 2}, {3, 4}}: who hears whom; who is not mentioned is alone with the others like it.
@@ -114,7 +118,7 @@ class SimCluster {
   std::unique_ptr<Checkers> checkers_;
   SimDevices devices_;
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
-  std::map<ClientId, ControlReply> replies_;  // final ones
+  std::map<ClientId, ControlReply> replies_;                    // final ones
   std::map<ClientId, std::pair<NodeId, std::uint32_t>> asked_;  // whom, and which run of it
   std::uint64_t next_client_ = 1;
   std::set<std::pair<std::uint64_t, std::string>> history_;  // told in the trace

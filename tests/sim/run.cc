@@ -59,6 +59,9 @@ SimOptions draw(const RunOptions& options) {
   sim.network.wait_for_all = prng.chance(300) || sim.network.two_node;
   sim.network.token = SimTime(prng.between(300000, 3000000));
   draw_constraints(sim, prng);
+  // Half of the clusters whose reserve holds refuse what would lose it.
+  sim.admission = prng.chance(500) ? Admission::enforce : Admission::warn;
+  sim.warns_if_refused = true;
   sim.trace_lines = options.trace_lines;
   sim.echo = options.echo;
   sim.node.record = options.record;
@@ -83,8 +86,8 @@ void stay_calm(SimCluster& cluster) {
   cluster.run_for(kCalm);
   const Activity after = cluster.checkers().activity();
   if (!(before == after)) {
-    cluster.checkers().fail("L3", "calm, and yet: before " + before.str() + "; after " +
-                                      after.str());
+    cluster.checkers().fail("L3",
+                            "calm, and yet: before " + before.str() + "; after " + after.str());
   }
   if (const std::string who = cluster.unanswered(); !who.empty()) {
     cluster.checkers().fail("L2", who + " never had an answer");

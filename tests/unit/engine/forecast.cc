@@ -86,7 +86,7 @@ TEST_CASE("forecast: in a calm cluster nothing happens") {
 
 TEST_CASE("forecast: what finds no place is told with every node's reason") {
   Asked asked = classic();
-  asked.cluster.vm("big", {.on = "n1", .memory = gib(30), .priority = 100});
+  asked.cluster.vm("big", {.on = "n1", .memory = gib(38), .priority = 100});
   const ClusterState state = asked.cluster.build();
   const Forecast forecast = asked.down({"n1"});
   CHECK_FALSE(forecast.feasible);
@@ -95,7 +95,7 @@ TEST_CASE("forecast: what finds no place is told with every node's reason") {
   REQUIRE(report.unplaced[0].reasons.size() == 4);
   CHECK(report.unplaced[0].reasons[0].node == "n1");
   CHECK(report.unplaced[0].reasons[0].reason == "not_a_member: is not in the cluster now");
-  CHECK(report.unplaced[0].reasons[1].reason == "memory: needs 30 GiB, 20 GiB free");
+  CHECK(report.unplaced[0].reasons[1].reason == "memory: needs 38 GiB, 20 GiB free");
 }
 
 TEST_CASE("forecast: a preemptible VM without a place leaves a plan feasible") {
