@@ -86,8 +86,6 @@ std::string reserve_line(const std::string& what, const Json& reserve, bool colo
   return line;
 }
 
-}  // namespace
-
 enum class Columns : std::uint8_t { brief, all };
 
 std::string node_table(const Json& status, Columns columns) {

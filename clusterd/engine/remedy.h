@@ -32,9 +32,9 @@ struct Remedy {
   friend bool operator==(const Remedy&, const Remedy&) = default;
 };
 
-// What would make every set of up to `hosts` online hosts recoverable. VMs that have no place now are
-// not thought of: they may take the room that is made, and then more is needed.
-// Precondition: `failing` are exactly those sets (ascending indices) that are not.
+// What would make every set of up to `hosts` online hosts recoverable. VMs that have no place now
+// are not thought of: they may take the room that is made, and then more is needed. Precondition:
+// `failing` are exactly those sets (ascending indices) that are not.
 [[nodiscard]] std::optional<Remedy> find_remedy(
     const ClusterState& state, const Fleet& fleet, std::uint32_t hosts,
     const std::vector<std::vector<std::uint32_t>>& failing, std::uint64_t limit);
