@@ -291,6 +291,7 @@ std::string show_review(const Json& review) {
              "\n";
     }
   }
+  out += reserve_line("reserve then", review.at("reserve"), false);
   if (const std::string brake = text(review, "brake"); !brake.empty()) {
     out += "nothing starts for now: " + brake + "\n";
   }
