@@ -179,7 +179,12 @@ std::optional<YamlValue> YamlValue::root(const std::string& file, const std::str
     while (parser.HandleNextDocument(builder)) {
     }
     if (errors.size() != before) return std::nullopt;
-    return YamlValue(std::make_shared<YamlNode>(builder.take()), file, "", errors, places);
+    auto node = std::make_shared<YamlNode>(builder.take());
+    // What a file without a value has instead lies beyond its end.
+    const Place place = within(text, {file, node->line, node->column});
+    node->line = place.line;
+    node->column = place.column;
+    return YamlValue(std::move(node), file, "", errors, places);
   } catch (const YAML::Exception& problem) {
     const bool open = problem.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
     errors.push_back({within(text, at(file, problem.mark)),
