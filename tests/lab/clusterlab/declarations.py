@@ -30,7 +30,7 @@ def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fe
     """Writes lab.yaml, the domains and the (empty) disks; returns the path of lab.yaml.
 
     `preemptible` names VMs that may be stopped to make room; `room` (node -> VMs) says for how many
-    VMs a node has memory, where that is not what _room() says.
+    VMs a node has memory, where that is not what _memory() says.
 
     All nodes of the lab are declared. `after_fence` is stay_off by default, so that a node comes
     back only when the test says so. `fence_timeout` is that of one call of a fence agent.
@@ -40,12 +40,15 @@ def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fe
         guest.make_disk()
         write_file(os.path.join(directory, "domains", f"{guest.name}.xml"), guest.domain_xml())
     path = os.path.join(directory, "lab.yaml")
-    room = {node.name: _room(node, placed, backup) for node in topology.nodes} | (room or {})
-    write_file(path, _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptible))
+    memory = {node.name: _memory(node, placed, backup) for node in topology.nodes}
+    for name, count in (room or {}).items():
+        memory[name] = HOST_RESERVED_MIB + count * MEMORY_MIB + MEMORY_MIB // 2
+    write_file(path,
+               _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible))
     return path
 
 
-def _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptible):
+def _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible):
     lines = [
         "cluster:",
         f"  name: {topology.prefix}",
@@ -72,7 +75,7 @@ def _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptibl
             lines.append("    role: backup")
         lines += [
             f"    host_reserved: {{ memory: {HOST_RESERVED_MIB}MiB, vcpus: 1 }}",
-            f"    capacity: {{ memory: {_memory(room[node.name])}MiB, vcpus: 16 }}",
+            f"    capacity: {{ memory: {memory[node.name]}MiB, vcpus: 16 }}",
             f"    fencing: [ [bmc-{node.name}] ]",
         ]
     lines += ["", "vms:"]
@@ -87,13 +90,9 @@ def _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptibl
     return "\n".join(lines) + "\n"
 
 
-def _room(node, placed, backup):
-    """For how many VMs: the backup node holds all, a worker its own and as many again."""
+def _memory(node, placed, backup):
+    """MiB a node offers: the backup node holds all VMs, a worker its own and as many again."""
     per_node = [name for name, _ in placed]
     most = max(map(per_node.count, per_node), default=0)
-    return len(placed) if node.name == backup else 2 * max(most, 1)
-
-
-def _memory(vms):
-    """MiB of a host with room for so many VMs, and never for one more."""
-    return HOST_RESERVED_MIB + max(vms * MEMORY_MIB * 3 // 2, 1)
+    vms = len(placed) if node.name == backup else 2 * max(most, 1)
+    return HOST_RESERVED_MIB + vms * MEMORY_MIB * 3 // 2
