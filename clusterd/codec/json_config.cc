@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "clusterd/codec/json_report.h"
+
 namespace clusterd {
 namespace {
 
@@ -263,6 +265,7 @@ std::string review_json(const Configuration& before, const ConfigurationReview& 
                {"changes", changes_of(json_of(before), json_of(review.judged.next))},
                {"through_profile", through},
                {"consequences", consequences},
+               {"reserve", review.reserve ? Json::parse(to_json(*review.reserve)) : Json(nullptr)},
                {"brake", review.brake}});
 }
 

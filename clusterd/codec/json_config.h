@@ -12,8 +12,8 @@ namespace clusterd {
 // domain XML (its digest tells two apart).
 [[nodiscard]] std::string configuration_json(const Configuration& config);
 
-// {"version", "findings", "changes", "through_profile", "consequences", "brake"}; `version` is
-// the one that the review was made for.
+// {"version", "findings", "changes", "through_profile", "consequences", "reserve", "brake"};
+// `version` is the one that the review was made for.
 [[nodiscard]] std::string review_json(const Configuration& before,
                                       const ConfigurationReview& review);
 

@@ -246,6 +246,8 @@ std::string to_json(const ExplainReport& report) {
                {"history", history}});
 }
 
+std::string to_json(const ReserveReport& report) { return dump(json_of(std::optional(report))); }
+
 std::string to_json(const ForecastReport& report) {
   Json actions = Json::array();
   for (const auto& action : report.actions) {

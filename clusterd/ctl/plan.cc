@@ -34,10 +34,11 @@ std::optional<StatusReport> read_saved(const std::string& file, ConfigErrors& er
   return std::nullopt;
 }
 
-// A VM whose domain could not be read has no size either: that was told already.
+// A VM whose domain or memory could not be read has no size either: that was told already.
 bool follows_from(const Finding& finding, const LoadedDeclarations& loaded) {
-  return loaded.places.contains(finding.path + ".domain") &&
-         finding.message == "has neither a domain nor memory: its size is not known";
+  const bool said = loaded.places.contains(finding.path + ".domain") ||
+                    loaded.places.contains(finding.path + ".memory");
+  return said && finding.message == "has neither a domain nor memory: its size is not known";
 }
 
 // The cluster of the files, with what hinders it on standard error; nullopt: something does.

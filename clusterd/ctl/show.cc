@@ -86,8 +86,6 @@ std::string reserve_line(const std::string& what, const Json& reserve, bool colo
   return line;
 }
 
-}  // namespace
-
 enum class Columns : std::uint8_t { brief, all };
 
 std::string node_table(const Json& status, Columns columns) {
@@ -293,6 +291,7 @@ std::string show_review(const Json& review) {
              "\n";
     }
   }
+  out += reserve_line("reserve then", review.at("reserve"), false);
   if (const std::string brake = text(review, "brake"); !brake.empty()) {
     out += "nothing starts for now: " + brake + "\n";
   }

@@ -112,7 +112,10 @@ std::string what_is_lost(const ClusterState& state, const Reserve& reserve) {
            " lost, " + (vm == state.vms.end() ? "not every VM" : vm->second.name) + " finds " +
            (vm == state.vms.end() ? "a place" : "no place");
   }
-  if (reserve.remedy) text += "; " + reserve.remedy->text + ", would keep it";
+  if (reserve.remedy) {
+    const bool two = reserve.remedy->memory && reserve.remedy->move;
+    text += "; " + reserve.remedy->text + (two ? ", would keep it" : " would keep it");
+  }
   return text;
 }
 

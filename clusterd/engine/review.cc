@@ -6,6 +6,8 @@
 #include "clusterd/engine/eligible_hosts.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
+#include "clusterd/engine/report.h"
+#include "clusterd/engine/reserve.h"
 
 namespace clusterd {
 namespace {
@@ -80,6 +82,7 @@ ConfigurationReview review(const ClusterState& state, const ChangeConfiguration&
   std::stable_sort(findings.begin(), findings.end(),
                    [](const Finding& a, const Finding& b) { return a.path < b.path; });
   result.consequences = next_steps(copy, now);
+  result.reserve = report_reserve(copy, reserve_of(copy, now));
   result.brake = start_brake(copy);
   return result;
 }

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "clusterd/model/check.h"
 #include "clusterd/model/declarations.h"
+#include "clusterd/model/report.h"
 
 namespace clusterd {
 
@@ -36,7 +38,8 @@ struct ConfigurationReview {
   std::vector<std::pair<std::string, std::string>> through_profile;
   // What happens next once it is applied; empty if it would be refused.
   std::vector<Consequence> consequences;
-  std::string brake;  // why nothing starts for now; empty: nothing hinders it
+  std::optional<ReserveReport> reserve;  // ... and then; nullopt if it would be refused
+  std::string brake;                     // why nothing starts for now; empty: nothing hinders it
 };
 
 }  // namespace clusterd

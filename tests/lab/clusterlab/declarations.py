@@ -26,8 +26,11 @@ def plan_guests(topology, workers, vms_per_node):
 
 
 def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fence="stay_off",
-          fence_timeout="20s"):
+          fence_timeout="20s", preemptible=(), room=None):
     """Writes lab.yaml, the domains and the (empty) disks; returns the path of lab.yaml.
+
+    `preemptible` names VMs that may be stopped to make room; `room` (node -> VMs) says for how many
+    VMs a node has memory, where that is not what _room() says.
 
     All nodes of the lab are declared. `after_fence` is stay_off by default, so that a node comes
     back only when the test says so. `fence_timeout` is that of one call of a fence agent.
@@ -37,11 +40,12 @@ def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fe
         guest.make_disk()
         write_file(os.path.join(directory, "domains", f"{guest.name}.xml"), guest.domain_xml())
     path = os.path.join(directory, "lab.yaml")
-    write_file(path, _yaml(topology, placed, backup, after_fence, fence_timeout))
+    room = {node.name: _room(node, placed, backup) for node in topology.nodes} | (room or {})
+    write_file(path, _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptible))
     return path
 
 
-def _yaml(topology, placed, backup, after_fence, fence_timeout):
+def _yaml(topology, placed, backup, after_fence, fence_timeout, room, preemptible):
     lines = [
         "cluster:",
         f"  name: {topology.prefix}",
@@ -68,7 +72,7 @@ def _yaml(topology, placed, backup, after_fence, fence_timeout):
             lines.append("    role: backup")
         lines += [
             f"    host_reserved: {{ memory: {HOST_RESERVED_MIB}MiB, vcpus: 1 }}",
-            f"    capacity: {{ memory: {_memory(node, placed, backup)}MiB, vcpus: 16 }}",
+            f"    capacity: {{ memory: {_memory(room[node.name])}MiB, vcpus: 16 }}",
             f"    fencing: [ [bmc-{node.name}] ]",
         ]
     lines += ["", "vms:"]
@@ -78,12 +82,18 @@ def _yaml(topology, placed, backup, after_fence, fence_timeout):
             f"    domain: domains/{guest.name}.xml",
             f"    placement: {{ prefer: [{node_name}] }}",
         ]
+        if guest.name in preemptible:
+            lines.append("    preemptible: true")
     return "\n".join(lines) + "\n"
 
 
-def _memory(node, placed, backup):
-    """MiB a node offers: the backup node holds all VMs, a worker its own and as many again."""
+def _room(node, placed, backup):
+    """For how many VMs: the backup node holds all, a worker its own and as many again."""
     per_node = [name for name, _ in placed]
     most = max(map(per_node.count, per_node), default=0)
-    vms = len(placed) if node.name == backup else 2 * max(most, 1)
-    return HOST_RESERVED_MIB + vms * MEMORY_MIB * 3 // 2
+    return len(placed) if node.name == backup else 2 * max(most, 1)
+
+
+def _memory(vms):
+    """MiB of a host with room for so many VMs, and never for one more."""
+    return HOST_RESERVED_MIB + max(vms * MEMORY_MIB * 3 // 2, 1)

@@ -231,6 +231,26 @@ TEST_CASE("admission: a grown VM, a smaller host and a stricter rule are new dem
         }).empty());
 }
 
+TEST_CASE("review: the reserve after the change is shown, unless it would be refused") {
+  ClusterBuilder cluster = three_hosts();
+  const ClusterState state = cluster.build();
+  const ConfigurationReview good = review(state, with_vm(cluster, "web", 4), state.time);
+  REQUIRE(good.reserve);
+  CHECK(good.reserve->ok);
+  CHECK(good.reserve->required == 1);
+  CHECK(good.reserve->tolerated == 1);
+  ChangeConfiguration warned = with_vm(cluster, "web", 4);
+  warned.upsert.vms["db"] = warned.upsert.vms["web"];
+  warned.upsert.vms["db"].domain.uuid = VmId{numbered_uuid(3, 98)};
+  CHECK_FALSE(review(state, warned, state.time).reserve);
+  warned.upsert.cluster = state.config.cluster;
+  warned.upsert.cluster->admission = Admission::warn;
+  const ConfigurationReview broken = review(state, warned, state.time);
+  REQUIRE(broken.reserve);
+  CHECK_FALSE(broken.reserve->ok);
+  CHECK_FALSE(broken.reserve->blocking.empty());
+}
+
 TEST_CASE("admission: what cannot matter to the reserve is not asked about") {
   ClusterBuilder cluster = three_hosts();
   const Configuration before = cluster.build().config;
