@@ -31,21 +31,27 @@ Place at(const std::string& file, const YAML::Mark& mark) {
   return {file, mark.line + 1, mark.column + 1};
 }
 
-// The place, or the end of the text where it lies beyond: on the mark of the end that root() adds.
-Place within(const std::string& text, Place place) {
+Place end_of(const std::string& file, const std::string& text) {
   const auto lines = 1 + std::count(text.begin(), text.end(), '\n');
-  if (place.line <= lines) return place;
   const std::size_t last_line = text.rfind('\n') + 1;
-  return {place.file, static_cast<int>(lines), static_cast<int>(text.size() - last_line) + 1};
+  return {file, static_cast<int>(lines), static_cast<int>(text.size() - last_line) + 1};
 }
 
 // Builds a file's values from the parser's events, and refuses what is not read. YAML::Load would
 // parse the file a second time, and take longer for its nodes than for that.
 class Builder final : public YAML::EventHandler {
  public:
-  Builder(const std::string& file, ConfigErrors& errors) : file_(file), errors_(errors) {}
+  Builder(const std::string& file, const std::string& text, ConfigErrors& errors)
+      : file_(file), end_(end_of(file, text)), errors_(errors) {}
 
   YamlNode take() { return std::move(root_); }
+
+  // The place of the mark, or the end of the text where it lies beyond: on the mark of the end that
+  // root() adds.
+  [[nodiscard]] Place place_of(const YAML::Mark& mark) const {
+    Place place = at(file_, mark);
+    return place.line <= end_.line ? place : end_;
+  }
 
   // Ends the reading: at a stray comma the parser finds empty documents for ever.
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -81,7 +87,7 @@ class Builder final : public YAML::EventHandler {
 
  private:
   void fail(const YAML::Mark& mark, const std::string& message) {
-    errors_.push_back({at(file_, mark), message});
+    errors_.push_back({place_of(mark), message});
   }
   void look(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
     if (anchor != 0) fail(mark, "anchors are not read: write it out, or use a profile");
@@ -90,7 +96,7 @@ class Builder final : public YAML::EventHandler {
   // Only the innermost open value grows: what is open around it stays where it is.
   YamlNode& add(const YAML::Mark& mark, YamlNode::Kind kind) {
     YamlNode& node = open_.empty() ? root_ : open_.back()->children.emplace_back();
-    const Place place = at(file_, mark);
+    const Place place = place_of(mark);
     node.kind = kind;
     node.line = place.line;
     node.column = place.column;
@@ -102,6 +108,7 @@ class Builder final : public YAML::EventHandler {
   }
 
   const std::string& file_;
+  const Place end_;
   ConfigErrors& errors_;
   YamlNode root_;
   std::vector<YamlNode*> open_;
@@ -170,19 +177,19 @@ YamlValue::YamlValue(std::shared_ptr<const YamlNode> node, std::string file, std
 std::optional<YamlValue> YamlValue::root(const std::string& file, const std::string& text,
                                          ConfigErrors& errors, Places& places) {
   const std::size_t before = errors.size();
+  Builder builder(file, text, errors);
   try {
     // Without the mark of the end the parser takes the end of the file for a missing closing quote.
     const bool whole_line = !text.empty() && text.back() == '\n';
     std::istringstream in(text + (whole_line ? "...\n" : "\n...\n"));
     YAML::Parser parser(in);
-    Builder builder(file, errors);
     while (parser.HandleNextDocument(builder)) {
     }
     if (errors.size() != before) return std::nullopt;
     return YamlValue(std::make_shared<YamlNode>(builder.take()), file, "", errors, places);
   } catch (const YAML::Exception& problem) {
     const bool open = problem.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
-    errors.push_back({within(text, at(file, problem.mark)),
+    errors.push_back({builder.place_of(problem.mark),
                       open ? "a quote above here is not closed" : tidy_text(problem.msg, 200)});
   }
   return std::nullopt;

@@ -325,8 +325,7 @@ TEST_CASE("declarations: exclusive nodes leave no place to VMs that do not name 
                     "vms:\n  web1: { domain: web1.xml, placement: { allow: [n1, n2] } }\n"
                     "  web2: { domain: web2.xml, placement: { together_with: [web1], "
                     "avoid: [n2] } }\n",
-                {"lab.yaml:5:40: allow and avoid leave no node to web1, web2 together",
-                 "lab.yaml:6:40: allow and avoid leave no node to web2 (exclusive: n1)"});
+                {"lab.yaml:6:40: allow and avoid leave no node to web2 (exclusive: n1)"});
   expect_errors("nodes:\n  n1: { exclusive: maybe }\n", {"lab.yaml:2:20: "});
 }
 

@@ -19,6 +19,7 @@ ClusterBuilder two_hosts() {
 
 void change(ClusterBuilder& cluster) {
   cluster.state().position.index = cluster.state().position.index.next();
+  cluster.state().config.version = cluster.state().config.version.next();
 }
 
 }  // namespace
