@@ -141,6 +141,7 @@ class Oracle {
  public:
   explicit Oracle(const ClusterState& state) : state_(state) {
     for (const auto& [id, vm] : state.vms) {
+      groups_[id] = group_of(id);
       counted_[id] = vm.size.memory;
       for (const auto& [host, sighting] : vm.holders) {
         const NodeState& node = state.nodes.at(host.node);
@@ -209,7 +210,7 @@ class Oracle {
     return state_.vms.at(vm).ordered.value_or(DesiredState::running) == DesiredState::running;
   }
   bool may_be_stopped(const VmId& vm) const {
-    const std::set<VmId> bound = group(vm);
+    const std::set<VmId>& bound = groups_.at(vm);
     return std::all_of(bound.begin(), bound.end(), [&](const VmId& one) {
       return declared(one).policy.preemptible.value_or(false);
     });
@@ -227,7 +228,7 @@ class Oracle {
     return names(declared(a).policy.placement->together_with, b) ||
            names(declared(b).policy.placement->together_with, a);
   }
-  std::set<VmId> group(const VmId& vm) const {
+  std::set<VmId> group_of(const VmId& vm) const {
     std::set<VmId> group{vm};
     for (std::size_t before = 0; before != group.size();) {
       before = group.size();
@@ -300,7 +301,7 @@ class Oracle {
       const bool leaves = makes_room(other) || (guaranteed(other) && stays(other, lost).empty());
       if (!leaves && nodes.count(id) != 0) return false;
     }
-    const std::set<VmId> bound = group(vm);
+    const std::set<VmId>& bound = groups_.at(vm);
     bool held = false;
     for (const VmId& other : bound) {
       const std::set<NodeId> where = stays(other, lost);
@@ -328,6 +329,7 @@ class Oracle {
   }
 
   const ClusterState& state_;
+  std::map<VmId, std::set<VmId>> groups_;  // together_with; at least the VM itself
   std::map<VmId, std::set<NodeId>> may_be_;
   std::map<VmId, std::set<NodeId>> stays_;
   std::map<VmId, std::uint64_t> counted_;
