@@ -280,6 +280,18 @@ std::string to_json(const ForecastReport& report) {
                {"reserve_before", json_of(report.reserve_before)}});
 }
 
+std::string to_json(const RebalanceReport& report) {
+  Json moves = Json::array();
+  for (const auto& move : report.moves) {
+    moves.push_back(
+        {{"vm", move.vm}, {"from", move.from}, {"to", move.to}, {"reason", move.reason}});
+  }
+  return dump({{"hindered", word_or_null(report.hindered)},
+               {"moves", std::move(moves)},
+               {"spread_before", report.spread_before / 1e6},
+               {"spread_after", report.spread_after / 1e6}});
+}
+
 std::string history_json(const ClusterState& state, const HistoryFilter& filter) {
   Json events = Json::array();
   for (auto event = state.history.upper_bound(filter.after_sequence);

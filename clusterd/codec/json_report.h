@@ -14,6 +14,7 @@ namespace clusterd {
 [[nodiscard]] std::string to_json(const StatusReport& report);
 [[nodiscard]] std::string to_json(const ExplainReport& report);
 [[nodiscard]] std::string to_json(const ForecastReport& report);
+[[nodiscard]] std::string to_json(const RebalanceReport& report);
 [[nodiscard]] std::string to_json(const ReserveReport& report);
 // {"events": [...]}, oldest first, filtered; empty filters pass everything.
 struct HistoryFilter {

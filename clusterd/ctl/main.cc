@@ -107,6 +107,8 @@ void add_forecasts(CLI::App& app, Run& run) {
       ->required();
   offline->add_option("--state", wanted.state, "a saved `status --json`: where things stand");
   offline->add_option("--down", wanted.down, "a node that dies; may be given several times");
+  offline->add_flag("--rebalance", wanted.rebalance, "which moves of running VMs would pay")
+      ->excludes("--down");
   offline->callback([&run] { run = [](const Options& options) { return plan(options, wanted); }; });
   static WhatIf loss;
   auto* live = app.add_subcommand("what-if", "what would happen if nodes died now");

@@ -12,6 +12,7 @@
 #include "clusterd/engine/forecast.h"
 #include "clusterd/engine/offline.h"
 #include "clusterd/engine/queries.h"
+#include "clusterd/engine/rebalance.h"
 #include "clusterd/engine/report.h"
 #include "clusterd/model/limits.h"
 #include "clusterd/model/merge.h"
@@ -69,6 +70,13 @@ std::vector<ForecastReport::Place> places(const ClusterState& state) {
   return places;
 }
 
+int tell_moves(const Options& options, const ClusterState& state) {
+  const std::string json = to_json(report_rebalance(state, rebalance(state, state.time)));
+  const std::string text = options.json ? json + "\n" : show_rebalance(Json::parse(json));
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
+
 }  // namespace
 
 int plan(const Options& options, const PlanOptions& wanted) {
@@ -85,9 +93,11 @@ int plan(const Options& options, const PlanOptions& wanted) {
     return kRefused;
   }
   const auto& down = std::get<std::set<NodeId>>(named);
-  // Who loses hosts asks about a cluster that runs: as the planner would have started it.
-  const bool starts_first = !down.empty() && !has_saved;
+  // Who loses hosts or moves VMs asks about a cluster that runs: as the planner would have started
+  // it.
+  const bool starts_first = (!down.empty() || wanted.rebalance) && !has_saved;
   if (starts_first) state = forecast(state, {}, state.time).after;
+  if (wanted.rebalance) return tell_moves(options, state);
   const Forecast told = forecast(state, down, state.time);
   ForecastReport report = report_forecast(state, told);
   report.reserve_before = report_reserve(state, reserve_of(state, state.time));

@@ -13,6 +13,7 @@ struct PlanOptions {
   std::string declarations;    // a file, or a folder of *.yaml files
   std::string state;           // a saved `status --json`; empty: nothing runs yet
   std::set<std::string> down;  // nodes that die
+  bool rebalance = false;      // which moves would pay, instead of what would happen
 };
 
 // Reads, plans and prints. Every error of the files is told at once on standard error as

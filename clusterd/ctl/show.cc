@@ -1,5 +1,7 @@
 #include "clusterd/ctl/show.h"
 
+#include <cmath>
+#include <map>
 #include <utility>
 
 #include "clusterd/ctl/table.h"
@@ -260,6 +262,30 @@ std::string show_forecast(const Json& forecast, bool colour) {
   }
   return out + painted("NOT FEASIBLE", "1;31", colour) + ": " + std::to_string(guaranteed) +
          (guaranteed == 1 ? " guaranteed VM has" : " guaranteed VMs have") + " no place\n";
+}
+
+std::string show_rebalance(const Json& rebalance) {
+  static const std::map<std::string, std::string> kGood = {
+      {"wish", "a wish (prefer) comes true"},
+      {"backup", "the backup node is emptied"},
+      {"load", "the load becomes more even"}};
+  const auto percent = [&](const char* key) {
+    return std::to_string(std::lround(rebalance.at(key).get<double>() * 100)) + " %";
+  };
+  const std::string before = percent("spread_before");
+  if (const std::string why = text(rebalance, "hindered"); !why.empty()) {
+    return "nothing is to be moved now: " + why + "\n";
+  }
+  if (rebalance.at("moves").empty()) {
+    return "no move pays: the fullest and the emptiest host are " + before + " apart\n";
+  }
+  Table moves({"VM", "FROM", "TO", "GOOD FOR"});
+  for (const Json& move : rebalance.at("moves")) {
+    moves.add({text(move, "vm"), text(move, "from"), text(move, "to"),
+               kGood.at(text(move, "reason"))});
+  }
+  return moves.str() + "\nthe fullest and the emptiest host are " + before + " apart, and " +
+         percent("spread_after") + " after these moves\n";
 }
 
 std::string show_review(const Json& review) {

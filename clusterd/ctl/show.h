@@ -20,6 +20,8 @@ namespace clusterd::ctl {
 [[nodiscard]] std::string show_review(const Json& review);
 // A forecast (`plan`, `what-if`): what would happen, what finds no place, the reserve, the verdict.
 [[nodiscard]] std::string show_forecast(const Json& forecast, bool colour);
+// Moves that would pay (`plan --rebalance`), and what they are good for.
+[[nodiscard]] std::string show_rebalance(const Json& rebalance);
 [[nodiscard]] std::string show_fence_test(const Json& test);
 
 }  // namespace clusterd::ctl

@@ -6,6 +6,23 @@
 namespace clusterd::apply_detail {
 namespace {
 
+// It left without a goodbye: too often within an hour is a quarantine.
+void note_unclean_exit(ClusterState& state, NodeId id) {
+  NodeState& node = state.nodes.at(id);
+  const bool before = quarantined_until(node, state.time).has_value();
+  std::erase_if(node.unclean_exits,
+                [&](ClusterTime at) { return at + kUncleanWindow <= state.time; });
+  node.unclean_exits.push_back(state.time);
+  if (node.unclean_exits.size() > kUncleanExits) {
+    node.unclean_exits.erase(node.unclean_exits.begin());
+  }
+  if (before || !quarantined_until(node, state.time)) return;
+  record(state, EventKind::alarm, id, std::nullopt,
+         node_name(state, id) + " went without a goodbye " + std::to_string(kUncleanExits) +
+             " times within an hour: it is in quarantine, and gets VMs only when no other node "
+             "has room");
+}
+
 // A new boot of the same machine proves every earlier boot dead (trace 4.10).
 void prove_earlier_boots(ClusterState& state, NodeId id, const Member& member) {
   std::set<BootId> earlier;
@@ -65,6 +82,10 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
                " was proven dead and its boot is alive; it stays out until it boots again");
     return;
   }
+  // Its daemon was here, and it has booted since: no view in between missed it.
+  const bool rebooted = node.boot != BootId{} && node.boot != member.boot &&
+                        before.members.contains(id) && !node.departure;
+  if (rebooted) note_unclean_exit(state, id);
   const bool returned = node.loss.has_value() || before.members.count(id) == 0;
   note_return(state, node, member);
   node.machine = member.machine;
@@ -121,6 +142,7 @@ std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool
                        state.time < node.departure->deadline;
     if (waits) continue;
     mark_lost(state, id, cold);
+    if (!cold) note_unclean_exit(state, id);
     lost.insert(id);
   }
   return lost;

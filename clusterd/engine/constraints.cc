@@ -434,6 +434,30 @@ std::optional<Exclusion> relation_exclusion(const ClusterState& state, const VmR
 
 // ---- one VM, one node ----------------------------------------------------------------------
 
+std::uint64_t broken_wishes(const VmRelations& relations, const Whereabouts& whereabouts,
+                            NodeId node) {
+  std::uint64_t broken = 0;
+  for (const VmId& other : relations.prefer_apart) {
+    if (whereabouts.on(other, node)) ++broken;
+  }
+  for (const VmId& other : relations.prefer_together) {
+    const std::vector<NodeId> stays = whereabouts.stays_on(other);
+    if (!stays.empty() && std::find(stays.begin(), stays.end(), node) == stays.end()) ++broken;
+  }
+  return broken;
+}
+
+std::uint64_t prefer_rank(const PlacementRules& rules, const std::string& node) {
+  const auto& wanted = rules.prefer.nodes;
+  return static_cast<std::uint64_t>(std::find(wanted.begin(), wanted.end(), node) -
+                                    wanted.begin());
+}
+
+bool avoids(const VmState& vm, NodeId node, ClusterTime now) {
+  const auto until = vm.failures.avoid_until.find(node);
+  return until != vm.failures.avoid_until.end() && until->second > now;
+}
+
 std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm, NodeId node,
                                  ClusterTime now) {
   if (auto no = node_exclusion(state, node, now)) return no;

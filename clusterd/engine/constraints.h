@@ -157,6 +157,17 @@ class Whereabouts {
                                                           const VmId& vm, NodeId node,
                                                           Detail detail);
 
+// ---- soft rules: what they say of one VM on one node; placement and rebalance weigh it ---------
+
+// How many of prefer's away_from and together_with the node breaks. A VM that stays nowhere breaks
+// nothing.
+[[nodiscard]] std::uint64_t broken_wishes(const VmRelations& relations,
+                                          const Whereabouts& whereabouts, NodeId node);
+// How far down prefer's list the node stands; its length if it is not on it.
+[[nodiscard]] std::uint64_t prefer_rank(const PlacementRules& rules, const std::string& node);
+// The VM failed there too often lately.
+[[nodiscard]] bool avoids(const VmState& vm, NodeId node, ClusterTime now);
+
 // The guard of S4 inside apply: why this VM may not start on this node now. O(VMs).
 [[nodiscard]] std::optional<Exclusion> refuses(const ClusterState& state, const VmId& vm,
                                                NodeId node, ClusterTime now);

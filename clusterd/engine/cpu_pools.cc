@@ -11,6 +11,10 @@ auto cpu_of(const HostFacts& facts) {
   return std::tie(facts.cpu_vendor, facts.cpu_model, facts.cpu_features);
 }
 
+bool is_known(const HostFacts& facts) {
+  return facts.cpu_features != Digest{} && !facts.cpu_model.empty();
+}
+
 // "EPYC-Milan-3fa9c1": six digits tell apart what has the same model.
 std::string name_of(const HostFacts& facts) {
   std::string digits;
@@ -26,7 +30,7 @@ std::vector<CpuPool> cpu_pools(const ClusterState& state) {
   std::map<decltype(cpu_of(HostFacts{})), CpuPool> pools;
   for (const auto& [id, node] : state.nodes) {
     const HostFacts& facts = node.facts;
-    if (facts.cpu_features == Digest{} || facts.cpu_model.empty()) continue;
+    if (!is_known(facts)) continue;
     CpuPool& pool = pools[cpu_of(facts)];
     if (pool.nodes.empty()) pool.name = name_of(facts);
     pool.nodes.push_back(id);
@@ -36,6 +40,10 @@ std::vector<CpuPool> cpu_pools(const ClusterState& state) {
   std::sort(result.begin(), result.end(),
             [](const CpuPool& a, const CpuPool& b) { return a.nodes.front() < b.nodes.front(); });
   return result;
+}
+
+bool may_share_pool(const HostFacts& a, const HostFacts& b) {
+  return !is_known(a) || !is_known(b) || cpu_of(a) == cpu_of(b);
 }
 
 }  // namespace clusterd

@@ -24,4 +24,7 @@ struct CpuPool {
 // In the order of their first nodes. A host whose libvirt tells no host-model is in none.
 [[nodiscard]] std::vector<CpuPool> cpu_pools(const ClusterState& state);
 
+// A running guest could go from one host to the other, as far as both have told what they are.
+[[nodiscard]] bool may_share_pool(const HostFacts& a, const HostFacts& b);
+
 }  // namespace clusterd

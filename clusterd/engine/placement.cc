@@ -128,25 +128,18 @@ std::optional<Exclusion> exclusion(const PlacementInput& input, const Party& par
 std::uint64_t broken_wishes(const PlacementInput& input, const Party& party, NodeId node) {
   std::uint64_t broken = 0;
   for (const Traveller& member : party.members) {
-    for (const VmId& other : member.relations->prefer_apart) {
-      if (input.whereabouts.on(other, node)) ++broken;
-    }
-    for (const VmId& other : member.relations->prefer_together) {
-      const std::vector<NodeId> stays = input.whereabouts.stays_on(other);
-      if (!stays.empty() && std::find(stays.begin(), stays.end(), node) == stays.end()) ++broken;
-    }
+    broken += clusterd::broken_wishes(*member.relations, input.whereabouts, node);
   }
   return broken;
 }
 
-// A node where a member failed too often lately comes after all others; but it comes: a VM that
-// fits nowhere else is better tried there than left down.
-bool avoided(const PlacementInput& input, const Party& party, NodeId node) {
-  return std::any_of(party.members.begin(), party.members.end(), [&](const Traveller& member) {
-    const auto& avoid = member.state->failures.avoid_until;
-    const auto until = avoid.find(node);
-    return until != avoid.end() && until->second > input.now;
-  });
+// It comes after all others; but it comes: a VM that fits nowhere else is better tried there than
+// left down.
+bool avoided(const PlacementInput& input, const Party& party, const PlacementNode& node) {
+  return quarantined_until(*node.state, input.now).has_value() ||
+         std::any_of(party.members.begin(), party.members.end(), [&](const Traveller& member) {
+           return avoids(*member.state, node.id, input.now);
+         });
 }
 
 // Compared from left to right; smaller is better.
@@ -155,16 +148,14 @@ using Score = std::array<std::uint64_t, 7>;
 Score score(const PlacementInput& input, const Party& party, const PlacementNode& node, Mode mode) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   const Traveller& leader = party.members.front();
-  const auto& wanted = leader.rules.placement.prefer.nodes;
-  const auto rank = static_cast<std::uint64_t>(
-      std::find(wanted.begin(), wanted.end(), node.state->name) - wanted.begin());
+  const std::uint64_t rank = prefer_rank(leader.rules.placement, node.state->name);
   const bool backup = node.declaration && node.declaration->role == NodeRole::backup;
   const NodeCapacity room = room_for(input, party, node.id, input.capacity.of(node.id));
   const std::uint64_t free = room.memory_free(mode);
   const std::uint64_t left = free - std::min(free, party.need.memory);
   const std::uint64_t moved = leader.demand.stay_on == node.id ? 0 : 1;
   const std::uint64_t broken = broken_wishes(input, party, node.id);
-  const std::uint64_t last_resort = avoided(input, party, node.id) ? 1 : 0;
+  const std::uint64_t last_resort = avoided(input, party, node) ? 1 : 0;
   if (leader.demand.cause == Cause::host_lost) {
     return {last_resort, moved, backup ? 0U : 1U, rank, broken, kMost - left, 0};
   }

@@ -202,6 +202,14 @@ std::string fence_brake(const ClusterState& state, ClusterTime now) {
          "% are demanded before anything is fenced (override: `clusterctl node fence`)";
 }
 
+std::optional<ClusterTime> quarantined_until(const NodeState& node, ClusterTime now) {
+  const auto& exits = node.unclean_exits;
+  if (exits.size() < kUncleanExits) return std::nullopt;
+  // Over when the oldest of the last three is too old to count.
+  const ClusterTime until = exits[exits.size() - kUncleanExits] + kUncleanWindow;
+  return until > now ? std::optional(until) : std::nullopt;
+}
+
 bool holders_reported(const ClusterState& state, const VmState& vm) {
   const auto silent = [&](const Host& host) {
     const Member* member = member_of(state, host.node);

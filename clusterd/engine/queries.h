@@ -61,6 +61,10 @@ namespace clusterd {
 // What min_healthy says against fencing now; empty: nothing. Counts hosts lost and unproven (S6).
 [[nodiscard]] std::string fence_brake(const ClusterState& state, ClusterTime now);
 
+// Until when the node is in quarantine, as it went without a goodbye three times within an hour
+// (flapping); nullopt: it is not. It gets VMs only when nothing else has room.
+[[nodiscard]] std::optional<ClusterTime> quarantined_until(const NodeState& node, ClusterTime now);
+
 // A host holds this VM whose daemon is in the view but has not yet told its inventory.
 [[nodiscard]] bool holders_reported(const ClusterState& state, const VmState& vm);
 

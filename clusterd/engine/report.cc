@@ -37,6 +37,17 @@ struct Word {
   std::string reason;
 };
 
+// Empty: it is in none.
+std::string quarantine_text(const NodeState& node, ClusterTime now) {
+  const auto until = quarantined_until(node, now);
+  if (!until) return {};
+  const auto minutes = ((*until - now).count() + 59999) / 60000;
+  return "in quarantine for another " + std::to_string(minutes) +
+         (minutes == 1 ? " minute" : " minutes") + ": it went without a goodbye " +
+         std::to_string(kUncleanExits) +
+         " times within an hour, and gets VMs only when no other node has room";
+}
+
 Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
   const NodeState& node = state.nodes.at(id);
   const Member* member = member_of(state, id);
@@ -60,6 +71,7 @@ Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
                                                     : node.facts.problem};
     }
     if (node.maintenance) return {"maintenance", ""};
+    if (node.facts.problem.empty()) return {"online", quarantine_text(node, now)};
     return {"online", node.facts.problem};
   }
   if (state.view.ring_only.contains(id)) {
@@ -278,7 +290,7 @@ void report_operations(const ClusterState& state, StatusReport& report) {
   }
 }
 
-void report_alarms(const ClusterState& state, StatusReport& report) {
+void report_alarms(const ClusterState& state, ClusterTime now, StatusReport& report) {
   const auto shout = [&](const std::string& text) { report.alarms.push_back(text); };
   for (const VmReport& vm : report.vms) {
     if (vm.state == "duplicate") shout("VM " + vm.name + ": " + vm.reason);
@@ -287,6 +299,9 @@ void report_alarms(const ClusterState& state, StatusReport& report) {
     const bool bad = node.state == "condemned" || node.state == "unmanaged" ||
                      node.state == "lost" || node.state == "fencing";
     if (bad) shout("node " + node.name + " is " + node.state + ": " + node.reason);
+    if (const std::string why = quarantine_text(state.nodes.at(node.id), now); !why.empty()) {
+      shout("node " + node.name + " is " + why);
+    }
     if (node.degraded) {
       shout("node " + node.name +
             " is in degraded mode: its VMs have more memory together than overcommit.memory "
@@ -350,7 +365,7 @@ StatusReport report_status(const ClusterState& state, const LocalView& local, Cl
   std::sort(report.vms.begin(), report.vms.end(),
             [](const VmReport& a, const VmReport& b) { return a.name < b.name; });
   report_operations(state, report);
-  report_alarms(state, report);
+  report_alarms(state, now, report);
   return report;
 }
 

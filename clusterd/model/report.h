@@ -125,6 +125,20 @@ struct ForecastReport {
   std::optional<ReserveReport> reserve;  // ... when all of it has happened
 };
 
+// `plan --rebalance`: moves that would pay, in the order in which they hold.
+struct RebalanceReport {
+  struct Move {
+    std::string vm;
+    std::string from;
+    std::string to;
+    std::string reason;  // wish, backup, load
+  };
+  std::string hindered;  // why nothing is moved now; empty: nothing hinders it
+  std::vector<Move> moves;
+  std::uint32_t spread_before = 0;  // of load between the fullest and the emptiest host, millionths
+  std::uint32_t spread_after = 0;
+};
+
 // `explain vm`: every node, and why the VM could or could not be there.
 struct ExplainReport {
   VmReport vm;

@@ -199,11 +199,12 @@ struct NodeState {
   ClusterTime settle_until;  // gets no new VM before this (fence_settle, R19)
   std::map<std::string, Calibration> calibration;  // by device
   bool maintenance = false;  // for a later capability; holds new VMs off
+  std::vector<ClusterTime> unclean_exits;  // losses and sudden boots of the last hour, ascending
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.name, s.machine, s.boot, s.dead, s.facts, s.departure, s.loss, s.power, s.power_on_due,
-      s.power_on_attempts, s.settle_until, s.calibration, s.maintenance);
+      s.power_on_attempts, s.settle_until, s.calibration, s.maintenance, s.unclean_exits);
   }
   friend bool operator==(const NodeState&, const NodeState&) = default;
 };
@@ -416,6 +417,8 @@ struct ClusterState {
   friend bool operator==(const ClusterState&, const ClusterState&) = default;
 };
 
+inline constexpr std::size_t kUncleanExits = 3;  // ... of which make a quarantine,
+inline constexpr Duration kUncleanWindow{3600000};  // within this time
 inline constexpr std::size_t kHistoryLimit = 10000;
 inline constexpr std::size_t kFailoverLimit = 100;
 
