@@ -73,6 +73,8 @@ Json json_of(const ClusterSettings& s) {
           {"parallel_migrations_per_node", limit(s.parallel_migrations_per_node)},
           {"min_healthy_percent", s.min_healthy_percent},
           {"startup_wait_ms", s.startup_wait.count()},
+          {"fences_per_hour", limit(s.fences_per_hour)},
+          {"priority_delay_ms", s.priority_delay.count()},
           {"after_fence", s.after_fence == AfterFence::power_on ? "power_on" : "stay_off"},
           {"timers", json_of(s.timers)}};
 }

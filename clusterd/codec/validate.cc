@@ -121,8 +121,14 @@ class Validator {
     text(c.detail, limits::kDetail);
     require(c.readings.size() <= 16 && c.level.size() <= 16, "more than 16 devices in one level");
   }
+  void rules(const Condemn& c) { node(c.host.node); }
+  void rules(const FoundOff& f) {
+    node(f.target.node);
+    require(f.level.size() <= 16, "more than 16 devices in one level");
+  }
   void rules(const OrderNode& o) { node(o.host.node); }
   void rules(const AcceptState& a) { node(a.node); }
+  void rules(const OrderCluster& o) { text(o.reason, limits::kDetail); }
 
   std::string problem_;
 };

@@ -60,6 +60,8 @@ void read_fencing_settings(const YamlValue& value, ClusterSettings& settings) {
   value.keys(
       {{"min_healthy", [&](const YamlValue& v) { set(settings.min_healthy_percent, v.percent()); }},
        {"startup_wait", time_of(settings.startup_wait, kNoWait)},
+       {"per_hour", limit_of(settings.fences_per_hour)},
+       {"priority_delay", time_of(settings.priority_delay, kNoWait)},
        {"after_fence", [&](const YamlValue& v) {
           set(settings.after_fence, v.word<AfterFence>({{"power_on", AfterFence::power_on},
                                                         {"stay_off", AfterFence::stay_off}}));

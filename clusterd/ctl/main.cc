@@ -190,8 +190,15 @@ void add_node(CLI::App& app, Run& run) {
   node->require_subcommand(1);
   auto* fence = node->add_subcommand("fence", "fence a lost node now, brakes or not");
   fence->add_option("name", command.name)->required();
+  fence->add_flag("--force", command.force, "although it is alive: its VMs die, and are recovered");
   fence->callback([&run] {
     command.order = NodeOrderKind::fence;
+    run = [](const Options& options) { return finish(ask(options, command)); };
+  });
+  auto* cancel = node->add_subcommand("cancel-fence", "end its fence, and begin no other one");
+  cancel->add_option("name", command.name)->required();
+  cancel->callback([&run] {
+    command.order = NodeOrderKind::cancel_fence;
     run = [](const Options& options) { return finish(ask(options, command)); };
   });
   auto* dead = node->add_subcommand("confirm-dead", "your word that a lost node is off");
@@ -222,6 +229,18 @@ void add_cluster(CLI::App& app, Run& run) {
       ->required();
   accept->callback([&run] {
     run = [](const Options& options) { return finish(ask(options, recover)); };
+  });
+  static ClusterCommand order;
+  auto* disarm = app.add_subcommand("disarm", "no automatic action until `arm`");
+  disarm->add_option("--reason", order.reason, "what for; everybody sees it");
+  disarm->callback([&run] {
+    order.order = ClusterOrderKind::disarm;
+    run = [](const Options& options) { return finish(ask(options, order)); };
+  });
+  auto* arm = app.add_subcommand("arm", "ends `disarm`");
+  arm->callback([&run] {
+    order.order = ClusterOrderKind::arm;
+    run = [](const Options& options) { return finish(ask(options, order)); };
   });
   static TestFencing test;
   auto* fence = app.add_subcommand("fence-test", "asks every fence device for its status");

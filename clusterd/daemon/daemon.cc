@@ -51,6 +51,10 @@ class Doorbell final : public GroupListener {
     driver_.on_quorum(quorum);
     ring_();
   }
+  void on_silent(const std::set<NodeId>& hosts) override {
+    driver_.on_silent(hosts);
+    ring_();
+  }
   void on_message(GroupMember sender, std::string_view bytes) override {
     driver_.on_message(sender, bytes);
     ring_();
@@ -107,6 +111,7 @@ class Daemon {
   Log& log_;
   ReserveWatch reserve_;
   int exit_code_ = 0;
+  IdentityFiles identity_files_;
   bool rung_ = false;
   Loop::TimerId timer_ = Loop::kNoTimer;
 
@@ -197,6 +202,7 @@ Status Daemon::make_ports(const NodeSettings& settings) {
   LibvirtOptions options;
   options.uri = settings.libvirt_uri;
   options.virt_type = settings.virt_type;
+  options.never_sleeps = never_sleeps();
   options.run_dir = settings.run_dir;
   options.state_dir = settings.state_dir;
   options.hook = "/etc/libvirt/hooks/qemu.d/clusterd";
@@ -240,7 +246,13 @@ Status Daemon::make_control(const NodeSettings& settings) {
 DriverCallbacks Daemon::callbacks() {
   DriverCallbacks callbacks;
   callbacks.log = [this](const std::string& line) { log_.log(LogLevel::info, line); };
-  callbacks.exit = [this](int code, const std::string& reason) { end(code, reason); };
+  callbacks.exit = [this](int code, const std::string& reason, bool purged) {
+    // Without a new boot it comes back as the condemned one, and purges again.
+    if (const Status renewed = purged ? renew_boot(identity_files_) : ok_status(); !renewed) {
+      log_.log(LogLevel::error, renewed.error().message);
+    }
+    end(code, reason);
+  };
   callbacks.rejected = [this](NodeId sender, std::string_view reason) {
     metrics_->count_rejected(node_name(driver_->controller().state(), sender),
                              std::string(reason));
@@ -284,7 +296,12 @@ Status Daemon::make_driver(const NodeIdentity& self, const std::string& run_dir)
   return ok_status();
 }
 
+IdentityFiles identity_files(const NodeSettings& settings) {
+  return {settings.machine_id_file, settings.boot_id_file, settings.run_dir + "/renewed-boot"};
+}
+
 Result<int> Daemon::run(const NodeSettings& settings, const NodeIdentity& self) {
+  identity_files_ = identity_files(settings);
   if (const Status made = make_metrics(settings); !made) return made.error();
   if (const Status made = make_ports(settings); !made) return made.error();
   if (const Status made = make_driver(self, settings.run_dir); !made) return made.error();
@@ -305,8 +322,7 @@ Result<int> run_daemon(const NodeSettings& settings) {
   if (!lock) return lock.error();
   const auto nodelist = read_nodelist();
   if (!nodelist) return nodelist.error().in("corosync must run before clusterd");
-  const auto self = read_identity(nodelist.value().self, settings.machine_id_file,
-                                  settings.boot_id_file);
+  const auto self = read_identity(nodelist.value().self, identity_files(settings));
   if (!self) return self.error();
   auto loop = MainLoop::create();
   if (!loop) return loop.error();

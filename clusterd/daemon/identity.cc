@@ -6,9 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <optional>
 
 namespace clusterd {
 namespace {
@@ -25,13 +29,38 @@ Result<Uuid> read_uuid(const std::string& file) {
 
 std::string reason() { return std::strerror(errno); }
 
+// `systemctl mask` makes a link to /dev/null.
+bool is_masked(const std::string& unit) {
+  for (const char* folder : {"/etc/systemd/system/", "/run/systemd/system/"}) {
+    std::error_code problem;
+    const auto target = std::filesystem::read_symlink(folder + unit, problem);
+    if (!problem && target == "/dev/null") return true;
+  }
+  return false;
+}
+
+// The boot that stands for this one since a purge, if there was one.
+Result<Uuid> renewed(const Uuid& boot, const std::string& file) {
+  std::ifstream in(file);
+  if (!in) return boot;
+  std::string before;
+  std::string since;
+  const auto old_boot = in >> before >> since ? Uuid::parse(before) : std::nullopt;
+  const auto new_boot = Uuid::parse(since);
+  if (!old_boot || !new_boot) {
+    return Error{file + " does not hold two UUIDs: remove it after a reboot of this host"};
+  }
+  return *old_boot == boot ? *new_boot : boot;
+}
+
 }  // namespace
 
-Result<NodeIdentity> read_identity(NodeId node, const std::string& machine_id_file,
-                                   const std::string& boot_id_file) {
-  const auto machine = read_uuid(machine_id_file);
+Result<NodeIdentity> read_identity(NodeId node, const IdentityFiles& files) {
+  const auto machine = read_uuid(files.machine_id);
   if (!machine) return machine.error().in("machine id");
-  const auto boot = read_uuid(boot_id_file);
+  const auto kernel = read_uuid(files.boot_id);
+  if (!kernel) return kernel.error().in("boot id");
+  const auto boot = renewed(kernel.value(), files.renewed_boot);
   if (!boot) return boot.error().in("boot id");
   std::uint64_t drawn = 0;
   if (getrandom(&drawn, sizeof drawn, 0) != static_cast<ssize_t>(sizeof drawn)) {
@@ -40,6 +69,32 @@ Result<NodeIdentity> read_identity(NodeId node, const std::string& machine_id_fi
   // The low bits count commands and marks of this incarnation; never 0.
   const Incarnation incarnation((drawn << 16) | 1);
   return NodeIdentity{node, MachineId{machine.value()}, BootId{boot.value()}, incarnation};
+}
+
+Status renew_boot(const IdentityFiles& files) {
+  const auto kernel = read_uuid(files.boot_id);
+  if (!kernel) return kernel.error().in("boot id");
+  Uuid fresh;
+  if (getrandom(fresh.bytes.data(), fresh.bytes.size(), 0) !=
+      static_cast<ssize_t>(fresh.bytes.size())) {
+    return Error{"cannot draw a random number: " + reason()};
+  }
+  const std::string half = files.renewed_boot + ".new";
+  std::ofstream out(half, std::ios::trunc);
+  out << kernel.value().str() << " " << fresh.str() << "\n";
+  out.close();
+  if (!out || std::rename(half.c_str(), files.renewed_boot.c_str()) != 0) {
+    return Error{"cannot write " + files.renewed_boot + ": " + reason()};
+  }
+  return ok_status();
+}
+
+bool never_sleeps() {
+  std::ifstream kernel("/sys/power/state");
+  std::string state;
+  if (kernel && !(kernel >> state)) return true;
+  const auto units = {"sleep.target", "suspend.target", "hibernate.target", "hybrid-sleep.target"};
+  return std::all_of(units.begin(), units.end(), is_masked);
 }
 
 Result<std::unique_ptr<HostLock>> HostLock::take(const std::string& run_dir) {

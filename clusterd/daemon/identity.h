@@ -9,9 +9,25 @@
 
 namespace clusterd {
 
-// Reads both files, and draws the incarnation from the kernel. An error names the file.
-[[nodiscard]] Result<NodeIdentity> read_identity(NodeId node, const std::string& machine_id_file,
-                                                 const std::string& boot_id_file);
+// Where a host says who it is.
+struct IdentityFiles {
+  std::string machine_id;
+  std::string boot_id;
+  // What renew_boot() wrote: the kernel's boot and the one that stands for it since. It counts for
+  // that boot only; usually there is none.
+  std::string renewed_boot;
+};
+
+// Reads them, and draws the incarnation from the kernel. An error names the file.
+[[nodiscard]] Result<NodeIdentity> read_identity(NodeId node, const IdentityFiles& files);
+
+// From the next read_identity() on this host is another boot: of the present one nothing runs any
+// more (protocol R21). Precondition: that has been seen.
+[[nodiscard]] Status renew_boot(const IdentityFiles& files);
+
+// The host cannot be suspended: its kernel knows no sleep (nothing stands in /sys/power/state), or
+// systemd's targets for it are all masked. Source: systemd-sleep(8), kernel's power/interface.
+[[nodiscard]] bool never_sleeps();
 
 // Held until destruction, by the kernel: a crash releases it.
 class HostLock {

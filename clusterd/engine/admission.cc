@@ -26,6 +26,8 @@ ClusterSettings relevant(ClusterSettings settings) {
   settings.startup_wait = defaults.startup_wait;
   settings.after_fence = defaults.after_fence;
   settings.timers = defaults.timers;
+  settings.fences_per_hour = defaults.fences_per_hour;
+  settings.priority_delay = defaults.priority_delay;
   return settings;
 }
 

@@ -270,15 +270,69 @@ std::string on(Entry& entry, const OrderVm& body) {
 
 namespace {
 
+// How many VMs run on this host, as far as anybody knows.
+std::size_t active_vms(const ClusterState& state, const Host& host) {
+  return static_cast<std::size_t>(
+      std::count_if(state.vms.begin(), state.vms.end(), [&](const auto& entry) {
+        const auto holder = entry.second.holders.find(host);
+        return holder != entry.second.holders.end() && is_active(holder->second.state);
+      }));
+}
+
+// A host that is alive is only switched off by somebody who says that he knows it.
+std::string order_fence_alive(ClusterState& state, NodeState& node, const OrderNode& body) {
+  const std::string name = node_name(state, body.host.node);
+  const std::size_t vms = active_vms(state, body.host);
+  if (!body.force) {
+    return name + " is alive in the ring, and " + std::to_string(vms) +
+           (vms == 1 ? " VM runs" : " VMs run") +
+           " there: with --force it is switched off all the same";
+  }
+  if (node.boot != body.host.boot) return name + " has another boot now: look again";
+  const NodeDeclaration* declaration = node_declaration(state, body.host.node);
+  if (declaration == nullptr || declaration->fencing.empty()) return name + " has no fence device";
+  const bool somebody = std::any_of(
+      state.view.members.begin(), state.view.members.end(), [&](const auto& member) {
+        return member.first != body.host.node && member.second.phase == MemberPhase::synced;
+      });
+  if (!somebody) return "no other node could fence " + name + ": nobody fences himself";
+  node.fence_ordered = body.host.boot;
+  record(state, EventKind::order, body.host.node, std::nullopt,
+         "order: fence " + name + ", although it is alive");
+  demand_durable(state);
+  return {};
+}
+
 std::string order_fence(ClusterState& state, NodeState& node, const OrderNode& body) {
   const std::string name = node_name(state, body.host.node);
   if (in_view(state, body.host) || state.view.ring_only.contains(body.host.node)) {
-    return name + " is alive in the ring: only a lost host is fenced";
+    return order_fence_alive(state, node, body);
   }
   if (!node.loss || node.loss->boot != body.host.boot) return name + " is not lost";
   node.loss->ordered = true;
+  node.loss->held = false;
   node.loss->next_attempt = state.time;
   record(state, EventKind::order, body.host.node, std::nullopt, "order: fence " + name);
+  demand_durable(state);
+  return {};
+}
+
+// The agent that runs is killed by its executor; what it has done meanwhile proves nothing, as its
+// operation is closed.
+std::string order_cancel_fence(ClusterState& state, NodeState& node, const OrderNode& body) {
+  const std::string name = node_name(state, body.host.node);
+  const bool alive = node.fence_ordered == body.host.boot;
+  if (!alive && (!node.loss || node.loss->boot != body.host.boot)) return name + " is not lost";
+  node.fence_ordered.reset();
+  if (node.loss) {
+    node.loss->ordered = false;
+    node.loss->held = true;
+  }
+  if (node.power && node.power->kind == PowerOpKind::fence) {
+    node.power.reset();
+    node.settle_until = state.time + state.config.cluster.timers.fence_settle;
+  }
+  record(state, EventKind::order, body.host.node, std::nullopt, "order: no fence of " + name);
   demand_durable(state);
   return {};
 }
@@ -321,7 +375,53 @@ std::string on(Entry& entry, const OrderNode& body) {
       return order_fence(state, found->second, body);
     case NodeOrderKind::confirm_dead:
       return order_confirm(state, found->second, body);
+    case NodeOrderKind::cancel_fence:
+      return order_cancel_fence(state, found->second, body);
   }
+  return {};
+}
+
+namespace {
+
+// R28: nothing new begins. A fence that nobody has begun yet is called off; one that has ends as it
+// may, and its proof counts, but starts wait.
+void disarm(ClusterState& state, const OrderCluster& body) {
+  state.armed = false;
+  state.disarm = Disarm{state.time, state.position.index, body.reason};
+  record(state, EventKind::order, std::nullopt, std::nullopt,
+         "order: disarm" + (body.reason.empty() ? "" : ": " + body.reason));
+}
+
+// Absences are judged from now on: whoever is still missing may be on the way back, so it is looked
+// at first and fenced after startup_wait, as at a cold start (R19).
+void arm(ClusterState& state) {
+  state.armed = true;
+  for (auto& [id, node] : state.nodes) {
+    if (!node.loss || node.loss->ordered) continue;
+    node.loss->since = state.time;
+    node.loss->cold_start = true;
+    node.loss->last_reading = Power::unknown;
+    node.loss->next_attempt = state.time;
+  }
+  record(state, EventKind::order, std::nullopt, std::nullopt, "order: arm");
+}
+
+}  // namespace
+
+std::string on(Entry& entry, const OrderCluster& body) {
+  ClusterState& state = entry.state;
+  if (synced_member(state, entry.sender) == nullptr) return "the asked node is not synced";
+  switch (body.order) {
+    case ClusterOrderKind::disarm:
+      if (!state.armed) return disarm_text(state);
+      disarm(state, body);
+      break;
+    case ClusterOrderKind::arm:
+      if (state.armed) return "the cluster is armed";
+      arm(state);
+      break;
+  }
+  demand_durable(state);
   return {};
 }
 

@@ -33,10 +33,13 @@ std::string on(Entry& entry, const StopVm& body);
 std::string on(Entry& entry, const OperatePower& body);
 std::string on(Entry& entry, const VmClosed& body);
 std::string on(Entry& entry, const PowerClosed& body);
+std::string on(Entry& entry, const FoundOff& body);
+std::string on(Entry& entry, const Condemn& body);
 std::string on(Entry& entry, const ChangeConfiguration& body);
 std::string on(Entry& entry, const OrderVm& body);
 std::string on(Entry& entry, const OrderNode& body);
 std::string on(Entry& entry, const AcceptState& body);
+std::string on(Entry& entry, const OrderCluster& body);
 
 // ---- shared by the handlers ----------------------------------------------------------------
 

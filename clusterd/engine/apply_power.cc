@@ -17,23 +17,27 @@ std::string check_target(const ClusterState& state, const OperatePower& body) {
   const NodeState& node = state.nodes.at(body.target.node);
   switch (body.kind) {
     case PowerOpKind::fence:
+      if (node.fence_ordered == body.target.boot && !node.loss) return {};
       if (!node.loss || node.loss->boot != body.target.boot) return "the target is not lost";
-      if (!node.loss->ordered) return fence_brake(state, state.time);
-      return {};
+      if (node.loss->ordered) return {};
+      if (node.loss->held) return "an operator called its fence off";
+      if (!state.armed) return disarm_text(state);
+      return fence_brake(state, state.time);
     case PowerOpKind::read_power:
       if (node.boot != body.target.boot) return "the target has another boot";
       return {};
     case PowerOpKind::power_on:
       if (node.power_on_due != body.target.boot) return "nothing is to be switched on";
-      return {};
+      return disarm_text(state);
   }
   return {};
 }
 
 // An "off" counts only from a device that read "on" while this boot was a member (R17): a device
 // that is wired to another machine would otherwise prove a living host dead.
-std::string uncalibrated(const NodeState& node, const PowerClosed& body, BootId boot) {
-  for (const std::string& device : body.level) {
+std::string uncalibrated(const NodeState& node, const std::vector<std::string>& level,
+                         BootId boot) {
+  for (const std::string& device : level) {
     if (!is_calibrated(node, device, boot)) {
       return device + " says off, but never said on while this boot was a member: no proof";
     }
@@ -77,8 +81,26 @@ std::string text(const std::vector<std::string>& devices) {
   return joined;
 }
 
+// A living host was to be switched off. What its devices say proves nothing yet: the boot is in the
+// view (R16). When it falls out of the ring it is fenced as any lost host, which then is done in a
+// moment.
+void close_ordered(Entry& entry, const PowerClosed& body, NodeState& node, NodeId id) {
+  ClusterState& state = entry.state;
+  if (body.outcome == Outcome::done && all_off(body)) return;
+  node.fence_ordered.reset();
+  record(state, EventKind::fence_failed, id, std::nullopt,
+         "fencing " + node_name(state, id) + " failed: " +
+             (body.detail.empty() ? "its fence devices did not confirm that it is off"
+                                  : body.detail) +
+             "; it is alive, and the order is over");
+}
+
 void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const Host& target) {
   ClusterState& state = entry.state;
+  if (node.fence_ordered == target.boot && !node.loss) {
+    close_ordered(entry, body, node, target.node);
+    return;
+  }
   if (!node.loss || node.loss->boot != target.boot) return;
   const Timers& timers = state.config.cluster.timers;
   std::string problem;
@@ -86,7 +108,7 @@ void close_fence(Entry& entry, const PowerClosed& body, NodeState& node, const H
     problem =
         body.detail.empty() ? "its fence devices did not confirm that it is off" : body.detail;
   } else {
-    problem = uncalibrated(node, body, target.boot);
+    problem = uncalibrated(node, body.level, target.boot);
   }
   if (problem.empty()) {
     prove_dead(state, target, DeathCause::fenced,
@@ -172,7 +194,9 @@ std::string on(Entry& entry, const OperatePower& body) {
   if (executor == nullptr) return "the executor is no synced member";
   // Only a reading of a member may be taken by itself; nobody fences himself (R17).
   if (body.kind != PowerOpKind::read_power) {
-    if (in_view(state, body.target)) return "the target is a member";
+    const bool ordered =
+        body.kind == PowerOpKind::fence && node.fence_ordered == body.target.boot;
+    if (in_view(state, body.target) && !ordered) return "the target is a member";
     if (body.executor == body.target.node) return "executor and target are the same";
   }
   if (std::string no = check_target(state, body); !no.empty()) return no;
@@ -214,6 +238,34 @@ std::string on(Entry& entry, const PowerClosed& body) {
       close_power_on(entry, body, node, operation.target);
       break;
   }
+  return {};
+}
+
+// R18: no action was taken, so nothing but the readings speaks for the death: they count only of
+// calibrated devices, of a host that cannot sleep, and in a view that has lost it.
+std::string on(Entry& entry, const FoundOff& body) {
+  ClusterState& state = entry.state;
+  if (synced_member(state, entry.sender) == nullptr) return "only a synced member may say this";
+  if (!state.accepted) return start_brake(state);
+  const auto found = state.nodes.find(body.target.node);
+  if (found == state.nodes.end()) return "no such node";
+  const NodeState& node = found->second;
+  if (in_view(state, body.target)) return "the target is a member";
+  if (!node.loss || node.loss->boot != body.target.boot) return "the target is not lost";
+  if (!node.facts.never_sleeps) return "it may sleep: off is no proof";
+  if (body.level.empty()) return "no device says so";
+  const NodeDeclaration* declaration = node_declaration(state, body.target.node);
+  if (declaration == nullptr || std::find(declaration->fencing.begin(), declaration->fencing.end(),
+                                          body.level) == declaration->fencing.end()) {
+    return "these are not the devices of one of its levels";
+  }
+  if (std::string no = uncalibrated(node, body.level, body.target.boot); !no.empty()) return no;
+  std::map<std::string, Outcome> devices;
+  for (const std::string& device : body.level) devices[device] = Outcome::done;
+  prove_dead(state, body.target, DeathCause::found_off,
+             text(body.level) + " said off twice before the ring knew, asked by " +
+                 node_name(state, entry.sender) + ": no fence was waited for",
+             std::move(devices));
   return {};
 }
 

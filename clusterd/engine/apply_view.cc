@@ -49,6 +49,7 @@ void note_return(ClusterState& state, NodeState& node, const Member& member) {
     }
     node.power.reset();
   }
+  if (node.fence_ordered != member.boot) node.fence_ordered.reset();
   node.power_on_due.reset();
   node.power_on_attempts = 0;
   node.loss.reset();
@@ -79,7 +80,8 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
     member.phase = MemberPhase::joining;
     record(state, EventKind::alarm, id, std::nullopt,
            "false death proof: " + node_name(state, id) +
-               " was proven dead and its boot is alive; it stays out until it boots again");
+               " was proven dead and its boot is alive: its VMs there are destroyed, then it comes back "
+               "as a new boot");
     return;
   }
   // Its daemon was here, and it has booted since: no view in between missed it.
@@ -211,6 +213,12 @@ std::string on(Entry& entry, const Synced&) {
   return {};
 }
 
+// It changes nothing here: whom it speaks of has no state yet, and acts on it.
+std::string on(Entry& entry, const Condemn& body) {
+  if (synced_member(entry.state, entry.sender) == nullptr) return "only a synced member may say this";
+  return is_dead(entry.state, body.host) ? "" : "that boot is not proven dead";
+}
+
 std::string on(Entry& entry, const Establish&) {
   ClusterState& state = entry.state;
   if (synced_member(state, entry.sender) == nullptr) return "only a synced member may say this";
@@ -248,6 +256,8 @@ void mark_lost(ClusterState& state, NodeId id, bool cold_start) {
   loss.since = state.time;
   loss.cold_start = cold_start;
   loss.next_attempt = state.time;
+  loss.ordered = node.fence_ordered == node.boot;
+  node.fence_ordered.reset();
   node.loss = loss;
   node.departure.reset();
   record(state, EventKind::node_lost, id, std::nullopt,

@@ -206,6 +206,7 @@ std::string on(Entry& entry, const StartVm& body) {
 std::string on(Entry& entry, const StopVm& body) {
   ClusterState& state = entry.state;
   if (synced_member(state, entry.sender) == nullptr) return "its planner is not synced";
+  if (!state.armed) return disarm_text(state);
   const auto found = state.vms.find(body.vm);
   if (found == state.vms.end()) return "no such VM";
   VmState& vm = found->second;

@@ -94,10 +94,13 @@ void Controller::Impl::on(const InputsDrained&) {
   last_drain = now;
   deadline = now + kCalm;
   keep_view();
+  purge_guests();
+  tell_condemned();
   transfer();
   keep_log();
   acknowledge();
   judge();
+  look_early();
   establish();
   take_inventory();
   report();
@@ -151,11 +154,14 @@ std::string wish(const Body& body) {
           [](const OperatePower& b) { return "power " + std::to_string(b.target.node.value); },
           [](const VmClosed& b) { return "close " + b.op.str(); },
           [](const PowerClosed& b) { return "close " + b.op.str(); },
+          [](const Condemn& b) { return "condemn " + std::to_string(b.host.node.value); },
+          [](const FoundOff& b) { return "off " + std::to_string(b.target.node.value); },
           [](const Demote& b) { return "demote " + std::to_string(b.node.value); },
           [&](const ChangeConfiguration& b) { return command(b); },
           [&](const OrderVm& b) { return command(b); },
           [&](const OrderNode& b) { return command(b); },
           [&](const AcceptState& b) { return command(b); },
+          [&](const OrderCluster& b) { return command(b); },
           [](const auto&) { return std::string(); }},
       body);
 }

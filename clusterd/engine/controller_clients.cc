@@ -12,6 +12,7 @@ std::uint64_t command_of(const Body& body) {
                                [](const OrderVm& b) { return b.command; },
                                [](const OrderNode& b) { return b.command; },
                                [](const AcceptState& b) { return b.command; },
+                               [](const OrderCluster& b) { return b.command; },
                                [](const auto&) { return std::uint64_t{0}; }},
                     body);
 }
@@ -20,7 +21,8 @@ void set_command(Body& body, std::uint64_t command) {
   std::visit(overloaded{[&](ChangeConfiguration& b) { b.command = command; },
                         [&](OrderVm& b) { b.command = command; },
                         [&](OrderNode& b) { b.command = command; },
-                        [&](AcceptState& b) { b.command = command; }, [](auto&) {}},
+                        [&](AcceptState& b) { b.command = command; },
+                        [&](OrderCluster& b) { b.command = command; }, [](auto&) {}},
              body);
 }
 
@@ -132,6 +134,10 @@ void Controller::Impl::request(ClientId client, const RecoverCluster& what) {
   enqueue(client, AcceptState{*node, 0});
 }
 
+void Controller::Impl::request(ClientId client, const ClusterCommand& what) {
+  enqueue(client, OrderCluster{what.order, what.reason, 0});
+}
+
 void Controller::Impl::request(ClientId client, const TestFencing& what) {
   RunFenceTest test;
   test.client = client;
@@ -155,6 +161,15 @@ void Controller::Impl::note_delivered(const Body& body, const Applied& applied) 
   waiter->second.index = state.position.index;
   waiter->second.refusal = applied.refusal;
   waiter->second.note = applied.note;
+}
+
+// R28: an order that nobody carries out now is not waited for.
+std::optional<ControlReply> Controller::Impl::disarmed_outcome(const VmState& vm) const {
+  if (state.armed || vm.operation) return std::nullopt;
+  return ControlReply{ReplyCode::refused,
+                      "the order for " + vm.name + " stands, and is not carried out now: " +
+                          disarm_text(state),
+                      {}, false};
 }
 
 // nullopt: not there yet. A wait that cannot end well now is told as progress, once a reason.
@@ -187,7 +202,7 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
                                       "guest has shut down",
                             {}, false};
       }
-      return std::nullopt;
+      return disarmed_outcome(vm);
     }
     case VmOrderKind::stop:
       if (desired(vm) != DesiredState::stopped) {
@@ -195,7 +210,7 @@ std::optional<ControlReply> Controller::Impl::vm_outcome(Waiter& waiter) const {
                             vm.name + " is not to be stopped any more: it was ordered otherwise",
                             {}, false};
       }
-      if (!vm.holders.empty() || vm.operation) return std::nullopt;
+      if (!vm.holders.empty() || vm.operation) return disarmed_outcome(vm);
       return ControlReply{ReplyCode::done, vm.name + " is stopped", {}, false};
     case VmOrderKind::enable:
     case VmOrderKind::disable:
@@ -232,7 +247,8 @@ void Controller::Impl::answer_clients() {
       reply = *outcome;
     }
     const bool lasting = std::holds_alternative<ChangeConfiguration>(waiter.body) ||
-                         std::holds_alternative<OrderVm>(waiter.body);
+                         std::holds_alternative<OrderVm>(waiter.body) ||
+                         std::holds_alternative<OrderCluster>(waiter.body);
     const bool restricted = state.view.authority == Authority::restricted;
     if (lasting && restricted && reply.code == ReplyCode::done) {
       reply.message += std::string(reply.message.empty() ? "" : "; ") +

@@ -56,6 +56,38 @@ struct LocalVmOperation {
   }
 };
 
+// A member of which nothing is heard: its power is read before the view changes (R18). One level
+// after another; two readings of one level, a second apart, that say off throughout are a proof.
+struct EarlyLook {
+  BootId boot;
+  std::size_t level = 0;
+  std::optional<OpId> reading;        // under way
+  Instant next;                       // not read before
+  std::optional<Instant> first_off;   // of this level
+  std::vector<std::string> proof;     // devices that said off twice; empty: none yet
+  bool on = false;                    // a device said on: the host lives, its links do not
+  Epoch claimed;                      // the view in which the proof was told
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.boot, s.level, s.reading, s.next, s.first_off, s.proof, s.on, s.claimed);
+  }
+};
+
+// One VM of a condemned boot on its way out (R21): its grant is taken back, then it is looked at, then
+// destroyed, then looked at again.
+struct PurgeStep {
+  std::uint64_t look = 0;  // under way
+  std::optional<OpId> stop;  // under way
+  bool gone = false;
+  Instant next;  // not looked at before
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.look, s.stop, s.gone, s.next);
+  }
+};
+
 struct LocalPowerOperation {
   bool ended = false;
   PowerClosed closing;
@@ -143,6 +175,11 @@ struct ControllerMemory {
   // Work here.
   std::map<OpId, LocalVmOperation> vm_operations;
   std::map<OpId, LocalPowerOperation> power_operations;
+  std::set<NodeId> silent;  // hosts of which nothing is heard
+  std::map<NodeId, EarlyLook> early;
+  std::optional<std::map<VmId, PurgeStep>> purge;  // set: this boot is condemned
+  std::uint64_t next_local_op = 1;                 // of readings and stops without an intent
+  std::map<NodeId, Instant> condemned_told;
   std::set<OpId> carried_out;  // ever begun by this daemon
   std::map<VmId, Seen> seen;
   std::map<VmId, PendingLook> looks;
@@ -179,7 +216,8 @@ struct ControllerMemory {
       s.stop_causes, s.next_look, s.listing, s.listing_generations, s.list_again, s.list_needed,
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
       s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
-      s.report_due, s.installing, s.time_known);
+      s.report_due, s.installing, s.time_known, s.silent, s.early, s.purge, s.next_local_op,
+      s.condemned_told);
   }
 };
 
@@ -205,6 +243,7 @@ struct Controller::Impl : ControllerMemory {
   void on(const ClientGone& event);
   void on(const StopRequested& event);
   void on(const MessageRejected& event);
+  void on(const PeersSilent& event);
 
   // ---- controller_view.cc: membership, the log, state transfer, acknowledgements --------------
   void open_view();
@@ -248,12 +287,29 @@ struct Controller::Impl : ControllerMemory {
   void plan();
   [[nodiscard]] std::vector<std::vector<NamedDevice>> devices_of(NodeId node, bool flat) const;
 
+  // ---- controller_early.cc: reading the power of who fell silent (R18) ------------------------
+  void look_early();
+  void begin_early_looks();
+  void read_early(NodeId id, EarlyLook& look);
+  [[nodiscard]] bool end_early(const PowerOperationEnded& event);
+  void claim_early();
+  [[nodiscard]] bool reads_early() const;
+
+  // ---- controller_purge.cc: boots that were proven dead and live (R21) ------------------------
+  void tell_condemned();
+  void begin_purge();
+  void purge_guests();
+  [[nodiscard]] bool purge_looked(const LookedUp& event);
+  [[nodiscard]] bool purge_stopped(const VmOperationEnded& event);
+  [[nodiscard]] OpId local_op() { return {Epoch(0), LogIndex(next_local_op++)}; }
+
   // ---- controller_clients.cc ------------------------------------------------------------------
   void request(ClientId client, const InitCluster& what);
   void request(ClientId client, const ApplyConfiguration& what);
   void request(ClientId client, const VmCommand& what);
   void request(ClientId client, const NodeCommand& what);
   void request(ClientId client, const RecoverCluster& what);
+  void request(ClientId client, const ClusterCommand& what);
   void request(ClientId client, const TestFencing& what);
   template <class Reading>
   void request(ClientId client, const Reading& what);
@@ -262,6 +318,7 @@ struct Controller::Impl : ControllerMemory {
   void answer_clients();
   void answer(ClientId client, ReplyCode code, std::string message, bool more = false);
   [[nodiscard]] std::optional<ControlReply> vm_outcome(Waiter& waiter) const;
+  [[nodiscard]] std::optional<ControlReply> disarmed_outcome(const VmState& vm) const;
 
   // ---- shared -----------------------------------------------------------------------------------
   void multicast(Body body);

@@ -75,6 +75,8 @@ void Controller::Impl::deliver_entry(const Delivered& event) {
     apply_entry(entry);
     return;
   }
+  const auto* condemn = std::get_if<Condemn>(&event.message.body);
+  if (condemn != nullptr && condemn->host == self_host()) begin_purge();
   // Nobody takes another state before all have heard of its own: it may be the newer one.
   if (!joining || !hello_delivered) return;
   if (const auto* mark = std::get_if<Mark>(&event.message.body)) {

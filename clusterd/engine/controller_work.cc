@@ -35,8 +35,9 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   const VmOperation& operation = *vm.operation;
   if (vm_operations.contains(operation.id)) return;
   if (!stable(operation.id.index) || !durable_everywhere(state.durable_floor)) return;
-  // A majority that has never heard of it could wake beside a restricted view (R8, seed 1618).
-  if (operation.kind == VmOpKind::start && !may_start(state)) return;
+  // A majority that has never heard of it could wake beside a restricted view (R8, seed 1618). What
+  // counted before a disarm is carried out (R28).
+  if (operation.kind == VmOpKind::start && !view_brake(state).empty()) return;
   LocalVmOperation& local = vm_operations[operation.id];
   local.vm = id;
   const bool first = first_time(operation.id);
@@ -91,6 +92,14 @@ void Controller::Impl::dispatch_power(NodeId id, const NodeState& node) {
                                 "its executor carried it out and took an older state since"};
     return;
   }
+  // Counted, but not begun: a disarm calls it off (R28). An order stands.
+  const bool ordered = node.fence_ordered || (node.loss && node.loss->ordered);
+  if (!state.armed && !ordered && operation.kind != PowerOpKind::read_power) {
+    local.ended = true;
+    local.closing = PowerClosed{operation.id, id, Outcome::failed_without_effect, {}, {},
+                                disarm_text(state)};
+    return;
+  }
   // A living host is read on all its devices (calibration), a lost one level by level.
   const bool flat = operation.kind == PowerOpKind::read_power && in_view(state, operation.target);
   effects.push_back(DispatchPower{operation.id, operation.kind, id, node_name(state, id),
@@ -119,6 +128,7 @@ void Controller::Impl::cancel_stale() {
 }
 
 void Controller::Impl::on(const VmOperationEnded& event) {
+  if (purge_stopped(event)) return;
   const auto found = vm_operations.find(event.op);
   if (found == vm_operations.end()) return;
   LocalVmOperation& local = found->second;
@@ -148,6 +158,7 @@ void Controller::Impl::look_after_unknown() {
 }
 
 void Controller::Impl::on(const PowerOperationEnded& event) {
+  if (end_early(event)) return;
   const auto found = power_operations.find(event.op);
   if (found == power_operations.end() || found->second.ended) return;
   found->second.ended = true;
@@ -192,6 +203,7 @@ void Controller::Impl::look_anew(const VmId& vm) {
 }
 
 void Controller::Impl::on(const LookedUp& event) {
+  if (purge_looked(event)) return;
   for (auto& [op, local] : vm_operations) {
     if (local.look == 0 || local.look != event.look) continue;
     local.look = 0;

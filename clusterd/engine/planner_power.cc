@@ -37,7 +37,11 @@ std::string power_brake(const ClusterState& state, NodeId id, ClusterTime now) {
            "` when it is off";
   }
   if (loss.ordered) return {};
-  if (!state.armed) return "the cluster is disarmed";
+  if (loss.held) {
+    return "an operator called its fence off: `clusterctl node fence " + node_name(state, id) +
+           "` goes on";
+  }
+  if (!state.armed) return disarm_text(state);
   return fence_brake(state, now);
 }
 
@@ -55,8 +59,9 @@ void plan_lost(const ClusterState& state, NodeId id, ClusterTime now, PowerPlan&
     sooner(plan.next, now + kReadAgain);
     return;
   }
-  if (loss.next_attempt > now) {
-    sooner(plan.next, loss.next_attempt);
+  const ClusterTime first = loss.ordered ? now : loss.since + fence_delay(state, id);
+  if (const ClusterTime due = std::max(loss.next_attempt, first); due > now) {
+    sooner(plan.next, due);
     return;
   }
   // At a cold start a missing host may still be booting: look first, act after startup_wait
@@ -73,7 +78,7 @@ void plan_lost(const ClusterState& state, NodeId id, ClusterTime now, PowerPlan&
 
 void plan_power_on(const ClusterState& state, NodeId id, ClusterTime now, PowerPlan& plan) {
   const NodeState& node = state.nodes.at(id);
-  if (!node.power_on_due || node.power || member_of(state, id) != nullptr) return;
+  if (!node.power_on_due || node.power || !state.armed || member_of(state, id) != nullptr) return;
   if (node.power_on_attempts > 0 && node.settle_until > now) {
     sooner(plan.next, node.settle_until);
     return;
@@ -81,6 +86,14 @@ void plan_power_on(const ClusterState& state, NodeId id, ClusterTime now, PowerP
   const auto by = executor(state, id, node.power_on_attempts);
   if (!by) return;
   plan.intents.push_back(OperatePower{PowerOpKind::power_on, Host{id, *node.power_on_due}, *by});
+}
+
+// The operator wants a host off that is alive.
+void plan_ordered(const ClusterState& state, NodeId id, PowerPlan& plan) {
+  const NodeState& node = state.nodes.at(id);
+  if (!node.fence_ordered || node.loss || node.power) return;
+  const auto by = executor(state, id, 0);
+  if (by) plan.intents.push_back(OperatePower{PowerOpKind::fence, {id, *node.fence_ordered}, *by});
 }
 
 // Every device of a member is asked at join and then hourly: only a device that has said "on" for
@@ -124,6 +137,7 @@ PowerPlan plan_power(const ClusterState& state, ClusterTime now) {
     plan_lost(state, id, now, plan);
   }
   for (const auto& [id, node] : state.nodes) {
+    plan_ordered(state, id, plan);
     plan_power_on(state, id, now, plan);
     if (calm) plan_calibration(state, id, now, plan);
   }
@@ -142,8 +156,12 @@ std::string fence_wait(const ClusterState& state, NodeId id, ClusterTime now) {
   if (!needs_proof(state, id)) return "nothing needs its proof of death";
   const ClusterTime patience = loss.since + state.config.cluster.startup_wait;
   if (loss.cold_start && loss.attempts == 0 && now < patience) {
-    text = "it may still be booting: it is fenced in " +
+    text = "it may be on its way back: it is fenced in " +
            std::to_string((patience - now).count() / 1000 + 1) + " s";
+  } else if (const ClusterTime first = loss.since + fence_delay(state, id);
+             loss.attempts == 0 && now < first) {
+    text = "it goes first if it is alive, as its VMs matter more: it is fenced in " +
+           std::to_string((first - now).count() / 1000 + 1) + " s (priority_delay)";
   } else {
     text = "fencing attempt " + std::to_string(loss.attempts + 1) + " follows";
   }

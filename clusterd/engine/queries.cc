@@ -131,7 +131,19 @@ std::optional<NodeId> coordinator(const ClusterState& state) {
 
 bool may_start(const ClusterState& state) { return start_brake(state).empty(); }
 
+std::string disarm_text(const ClusterState& state) {
+  if (state.armed) return {};
+  const std::string& reason = state.disarm.reason;
+  return "the cluster is disarmed" + (reason.empty() ? "" : " (" + reason + ")") +
+         ": `clusterctl arm` ends it";
+}
+
 std::string start_brake(const ClusterState& state) {
+  const std::string brake = view_brake(state);
+  return brake.empty() ? disarm_text(state) : brake;
+}
+
+std::string view_brake(const ClusterState& state) {
   if (!state.accepted) {
     return "this state came back without a majority of intact copies: compare the nodes and give "
            "your word with `clusterctl recover --accept-state NODE`";
@@ -145,7 +157,6 @@ std::string start_brake(const ClusterState& state) {
     case Authority::established:
       break;
   }
-  if (!state.armed) return "the cluster is disarmed: `clusterctl arm` ends it";
   return {};
 }
 
@@ -183,6 +194,49 @@ bool synced_majority(const ClusterState& state, std::optional<NodeId> without) {
   return ours * 2 > all && synced_half(state, without);
 }
 
+namespace {
+
+// Empty, or why no further host may be fenced now: fences that are open count, too.
+std::string too_many_fences(const ClusterState& state, ClusterTime now) {
+  static constexpr Duration kHour{3600000};
+  const auto& most = state.config.cluster.fences_per_hour;
+  if (!most) return {};
+  std::uint32_t fences = 0;
+  for (const auto& [id, node] : state.nodes) {
+    if (node.power && node.power->kind == PowerOpKind::fence) ++fences;
+    for (const auto& [boot, death] : node.dead) {
+      if (death.cause == DeathCause::fenced && now - death.at < kHour) ++fences;
+    }
+  }
+  if (fences < *most) return {};
+  return "fencing.per_hour: " + std::to_string(fences) +
+         " hosts were fenced within the last hour, and no more than " + std::to_string(*most) +
+         " may be (override: `clusterctl node fence`)";
+}
+
+// The priorities of the VMs that this node may run, added up.
+std::uint64_t weight_of(const ClusterState& state, NodeId node) {
+  std::uint64_t weight = 0;
+  for (const auto& [id, vm] : state.vms) {
+    const bool here = std::any_of(vm.holders.begin(), vm.holders.end(),
+                                  [&](const auto& holder) { return holder.first.node == node; });
+    const auto rules = here ? resolved(state, vm) : std::nullopt;
+    if (rules) weight += rules->priority;
+  }
+  return weight;
+}
+
+}  // namespace
+
+Duration fence_delay(const ClusterState& state, NodeId target) {
+  if (state.view.votes.size() != 2 || state.view.members.size() != 1) return Duration(0);
+  const NodeId self = state.view.members.begin()->first;
+  const std::uint64_t ours = weight_of(state, self);
+  const std::uint64_t theirs = weight_of(state, target);
+  const bool better = ours != theirs ? ours > theirs : self < target;
+  return better ? Duration(0) : state.config.cluster.priority_delay;
+}
+
 std::string fence_brake(const ClusterState& state, ClusterTime now) {
   static constexpr Duration kWindow{600000};  // contract.md: lost and unproven within 10 minutes
   std::uint64_t configured = state.view.votes.size();
@@ -195,6 +249,7 @@ std::string fence_brake(const ClusterState& state, ClusterTime now) {
       --configured;
     }
   }
+  if (std::string no = too_many_fences(state, now); !no.empty()) return no;
   const std::uint64_t healthy = configured - std::min(lost, configured);
   if (healthy * 100 >= configured * state.config.cluster.min_healthy_percent) return {};
   return "min_healthy: only " + std::to_string(healthy) + " of " + std::to_string(configured) +

@@ -45,10 +45,14 @@ namespace clusterd {
 
 // The lowest synced member: it plans (protocol section 3). nullopt without an active view.
 [[nodiscard]] std::optional<NodeId> coordinator(const ClusterState& state);
+// Why this view may do nothing to VMs, for people: not established, not accepted; empty: it may.
+[[nodiscard]] std::string view_brake(const ClusterState& state);
 // True when intents of this kind may be planned at all: established, accepted, armed.
 [[nodiscard]] bool may_start(const ClusterState& state);
 // Why may_start is false, for people; empty when it is true.
 [[nodiscard]] std::string start_brake(const ClusterState& state);
+// "the cluster is disarmed (WHY): ..."; empty: it is armed.
+[[nodiscard]] std::string disarm_text(const ClusterState& state);
 // At least half of the nodes are synced members, not counting `without`: then the others are no
 // strict majority, and no state of theirs can be trusted without one of these (R10).
 [[nodiscard]] bool synced_half(const ClusterState& state,
@@ -61,6 +65,9 @@ namespace clusterd {
 // What min_healthy says against fencing now; empty: nothing. Counts hosts lost and unproven (S6).
 [[nodiscard]] std::string fence_brake(const ClusterState& state, ClusterTime now);
 
+// How long after its loss this host is not to be fenced yet: zero, but for the lesser of two nodes
+// that have lost each other (priority_delay).
+[[nodiscard]] Duration fence_delay(const ClusterState& state, NodeId target);
 // Until when the node is in quarantine, as it went without a goodbye three times within an hour
 // (flapping); nullopt: it is not. It gets VMs only when nothing else has room.
 [[nodiscard]] std::optional<ClusterTime> quarantined_until(const NodeState& node, ClusterTime now);

@@ -36,8 +36,8 @@ Duration fence_round(const Configuration& configuration) {
 Duration proof(const Configuration& configuration) {
   const Timers& timers = configuration.cluster.timers;
   const auto attempts = static_cast<Duration::rep>(timers.fence_retries) + 2;
-  return configuration.cluster.startup_wait + fence_round(configuration) * attempts +
-         timers.fence_backoff_max + timers.fence_settle;
+  return configuration.cluster.startup_wait + configuration.cluster.priority_delay +
+         fence_round(configuration) * attempts + timers.fence_backoff_max + timers.fence_settle;
 }
 
 // A stop that hangs, its pause, and one that succeeds.

@@ -53,7 +53,7 @@ Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
   const Member* member = member_of(state, id);
   if (member != nullptr) {
     if (node.dead.contains(member->boot)) {
-      return {"condemned", "it was proven dead and is alive: it must boot again"};
+      return {"condemned", "it was proven dead and is alive: it destroys its VMs, and comes back as a new boot"};
     }
     if (member->boot == BootId{}) return {"joining", "its daemon has said nothing yet"};
     if (node.machine != member->machine) {
@@ -294,6 +294,9 @@ void report_alarms(const ClusterState& state, ClusterTime now, StatusReport& rep
   const auto shout = [&](const std::string& text) { report.alarms.push_back(text); };
   for (const VmReport& vm : report.vms) {
     if (vm.state == "duplicate") shout("VM " + vm.name + ": " + vm.reason);
+  }
+  if (!state.armed) {
+    shout("nothing is started, stopped or fenced: " + disarm_text(state));
   }
   for (const NodeReport& node : report.nodes) {
     const bool bad = node.state == "condemned" || node.state == "unmanaged" ||

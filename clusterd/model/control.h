@@ -89,6 +89,14 @@ struct NodeCommand {
     f(s.name, s.order, s.force);
   }
 };
+struct ClusterCommand {
+  ClusterOrderKind order = ClusterOrderKind::disarm;
+  std::string reason;
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.order, s.reason);
+  }
+};
 struct RecoverCluster {
   std::string node;
   template <class Self, class F>
@@ -114,7 +122,8 @@ struct WhatIf {
 
 using ControlRequest =
     std::variant<GetStatus, GetConfiguration, ExplainVm, GetHistory, GetFailovers, InitCluster,
-                 ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing, WhatIf>;
+                 ApplyConfiguration, VmCommand, NodeCommand, RecoverCluster, TestFencing, WhatIf,
+                 ClusterCommand>;
 
 // True for requests that only read; anybody may send those.
 [[nodiscard]] inline bool only_reads(const ControlRequest& request) {

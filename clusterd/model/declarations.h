@@ -109,12 +109,16 @@ struct ClusterSettings {
   Duration startup_wait{180000};
   AfterFence after_fence = AfterFence::power_on;
   Timers timers;
+  std::optional<std::uint32_t> fences_per_hour;  // of all hosts together; nullopt: no limit
+  // Of two nodes that lose each other the one whose VMs matter less waits so long before it fences.
+  Duration priority_delay{5000};
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.name, s.reserve_host_failures, s.admission, s.on_quorum_loss, s.on_daemon_death,
       s.overcommit, s.parallel_starts_per_node, s.parallel_migrations_per_node,
-      s.min_healthy_percent, s.startup_wait, s.after_fence, s.timers);
+      s.min_healthy_percent, s.startup_wait, s.after_fence, s.timers, s.fences_per_hour,
+      s.priority_delay);
   }
   friend bool operator==(const ClusterSettings&, const ClusterSettings&) = default;
 };

@@ -201,10 +201,11 @@ struct Reply {
 struct Exit {
   int code = 0;
   std::string reason;
+  bool purged = false;  // nothing of this boot runs any more: the daemon comes back as another one
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.code, s.reason);
+    f(s.code, s.reason, s.purged);
   }
 };
 

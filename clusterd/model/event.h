@@ -63,6 +63,16 @@ struct QuorumChanged {
   }
 };
 
+// Hosts of which this one hears nothing, on any link: long before the ring loses them.
+struct PeersSilent {
+  std::set<NodeId> silent;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.silent);
+  }
+};
+
 // A message in the group's total order, decoded by the driver. `digest` is of its bytes.
 struct Delivered {
   GroupMember sender;
@@ -255,6 +265,6 @@ using Event =
     std::variant<ViewChanged, QuorumChanged, Delivered, InputsDrained, StoreSynced,
                  SnapshotArrived, DomainChanged, LookedUp, DomainsListed, VmOperationEnded,
                  HypervisorConnection, PowerOperationEnded, FenceTestEnded, ClientRequest,
-                 ClientGone, StopRequested, MessageRejected>;
+                 ClientGone, StopRequested, MessageRejected, PeersSilent>;
 
 }  // namespace clusterd

@@ -253,6 +253,28 @@ struct PowerClosed {
   }
 };
 
+// The power of a member that had fallen silent read off twice, before this view had its Activate
+// (R18): then the view that excludes the boot needs no fence.
+struct FoundOff {
+  Host target;
+  std::vector<std::string> level;  // the devices of one level, all of which said so both times
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.target, s.level);
+  }
+};
+
+// "You were proven dead": to a member that stays out for it, and still runs (R21).
+struct Condemn {
+  Host host;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.host);
+  }
+};
+
 // ---- log entries: the operator -------------------------------------------------------------
 
 // Compare-and-set on the version (R25): `base` is the version the sender looked at.
@@ -284,8 +306,10 @@ struct OrderVm {
   }
 };
 
-enum class NodeOrderKind : std::uint8_t { fence, confirm_dead };
-constexpr NodeOrderKind enum_last(NodeOrderKind) { return NodeOrderKind::confirm_dead; }
+// fence: with `force` also a host that is alive. cancel_fence: ends one that is under way, and holds
+// further ones until somebody orders one.
+enum class NodeOrderKind : std::uint8_t { fence, confirm_dead, cancel_fence };
+constexpr NodeOrderKind enum_last(NodeOrderKind) { return NodeOrderKind::cancel_fence; }
 
 struct OrderNode {
   Host host;
@@ -296,6 +320,20 @@ struct OrderNode {
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.host, s.order, s.force, s.command);
+  }
+};
+
+enum class ClusterOrderKind : std::uint8_t { disarm, arm };
+constexpr ClusterOrderKind enum_last(ClusterOrderKind) { return ClusterOrderKind::arm; }
+
+struct OrderCluster {
+  ClusterOrderKind order = ClusterOrderKind::disarm;
+  std::string reason;  // of a disarm, for everybody to see; may be empty
+  std::uint64_t command = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.order, s.reason, s.command);
   }
 };
 
@@ -313,7 +351,8 @@ struct AcceptState {
 using Body =
     std::variant<Hello, Ack, Snapshot, Activate, Leave, Mark, Synced, Demote, Advance, Report,
                  InventoryDone, StartVm, StopVm, OperatePower, VmClosed, PowerClosed,
-                 ChangeConfiguration, OrderVm, OrderNode, AcceptState, Establish>;
+                 ChangeConfiguration, OrderVm, OrderNode, AcceptState, Establish, OrderCluster,
+                 FoundOff, Condemn>;
 
 struct Message {
   Epoch epoch;              // the sender's active epoch; others are void (R4)

@@ -142,11 +142,12 @@ struct Loss {
   Power last_reading = Power::unknown;
   std::string last_failure;      // what the last attempt said; empty: none failed yet
   std::uint64_t failover = 0;    // id of the failover record this belongs to
+  bool held = false;             // an operator called its fence off: none begins until he orders one
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.boot, s.since, s.cold_start, s.ordered, s.attempts, s.readings, s.next_attempt,
-      s.last_reading, s.last_failure, s.failover);
+      s.last_reading, s.last_failure, s.failover, s.held);
   }
   friend bool operator==(const Loss&, const Loss&) = default;
 };
@@ -176,11 +177,12 @@ struct HostFacts {
   std::set<std::string> cpu_models;  // usable as they stand, in custom mode
   std::set<std::string> machines;    // types and their aliases: pc-i440fx-7.2, pc
   std::string virt_type;             // kvm or qemu (clusterd.yaml)
+  bool never_sleeps = false;  // it cannot be suspended: its "off" is no sleep that it wakes from
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.total, s.cpu_model, s.problem, s.cpu_vendor, s.cpu_features, s.cpu_models, s.machines,
-      s.virt_type);
+      s.virt_type, s.never_sleeps);
   }
   friend bool operator==(const HostFacts&, const HostFacts&) = default;
 };
@@ -200,11 +202,13 @@ struct NodeState {
   std::map<std::string, Calibration> calibration;  // by device
   bool maintenance = false;  // for a later capability; holds new VMs off
   std::vector<ClusterTime> unclean_exits;  // losses and sudden boots of the last hour, ascending
+  std::optional<BootId> fence_ordered;  // this boot is alive, and is to be switched off all the same
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.name, s.machine, s.boot, s.dead, s.facts, s.departure, s.loss, s.power, s.power_on_due,
-      s.power_on_attempts, s.settle_until, s.calibration, s.maintenance, s.unclean_exits);
+      s.power_on_attempts, s.settle_until, s.calibration, s.maintenance, s.unclean_exits,
+      s.fence_ordered);
   }
   friend bool operator==(const NodeState&, const NodeState&) = default;
 };
@@ -392,6 +396,20 @@ struct FailoverRecord {
 
 // ---- the whole -----------------------------------------------------------------------------
 
+// Nothing is started, stopped, fenced or switched on (R28). A position of the log: what counted before
+// it runs to its end.
+struct Disarm {
+  ClusterTime since;
+  LogIndex index;
+  std::string reason;  // the operator's; may be empty
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.since, s.index, s.reason);
+  }
+  friend bool operator==(const Disarm&, const Disarm&) = default;
+};
+
 struct ClusterState {
   std::uint32_t feature_level = 1;
   ClusterId cluster;  // nil: never founded (blank)
@@ -400,7 +418,7 @@ struct ClusterState {
   ClusterTime time;
   ActiveView view;
   bool accepted = true;  // false after an untrusted cold start until an operator accepts (R10)
-  bool armed = true;     // `disarm`: for a later capability
+  bool armed = true;     // false: no automatic action (R28)
   Configuration config;
   std::map<NodeId, NodeState> nodes;
   std::map<VmId, VmState> vms;
@@ -408,11 +426,13 @@ struct ClusterState {
   std::map<std::uint64_t, HistoryEvent> history;  // the newest kHistoryLimit
   std::map<std::uint64_t, FailoverRecord> failovers;  // the newest kFailoverLimit
   LogIndex durable_floor;  // effects wait until every synced member has fsynced this (R1)
+  Disarm disarm;           // the present one, while it is not armed
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.feature_level, s.cluster, s.name, s.position, s.time, s.view, s.accepted, s.armed,
-      s.config, s.nodes, s.vms, s.next_event, s.history, s.failovers, s.durable_floor);
+      s.config, s.nodes, s.vms, s.next_event, s.history, s.failovers, s.durable_floor,
+      s.disarm);
   }
   friend bool operator==(const ClusterState&, const ClusterState&) = default;
 };

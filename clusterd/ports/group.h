@@ -15,6 +15,9 @@ class GroupListener {
   virtual ~GroupListener() = default;
   virtual void on_view(const ViewChanged& view) = 0;
   virtual void on_quorum(const QuorumChanged& quorum) = 0;
+  // From now on nothing is heard of these hosts on any link; empty: all are heard. A hint, which
+  // comes when the transport can tell it, and in no order with views.
+  virtual void on_silent(const std::set<NodeId>& hosts) = 0;
   virtual void on_message(GroupMember sender, std::string_view bytes) = 0;
   // The connection is dead (Corosync ended). The daemon treats it as: not quorate, alone.
   virtual void on_lost(const std::string& reason) = 0;

@@ -34,6 +34,9 @@ Driver::Driver(const NodeIdentity& self, Loaded loaded, DriverPorts ports,
 
 void Driver::on_view(const ViewChanged& view) { group_inputs_.emplace_back(view); }
 void Driver::on_quorum(const QuorumChanged& quorum) { group_inputs_.emplace_back(quorum); }
+void Driver::on_silent(const std::set<NodeId>& hosts) {
+  group_inputs_.emplace_back(PeersSilent{hosts});
+}
 void Driver::on_message(GroupMember sender, std::string_view bytes) {
   group_inputs_.emplace_back(Packet{sender, std::string(bytes)});
 }
@@ -106,6 +109,8 @@ void Driver::handle(QuorumChanged& quorum) {
   step(std::move(quorum));
 }
 
+void Driver::handle(PeersSilent& silent) { step(std::move(silent)); }
+
 void Driver::handle(Writable&) { outbox_.on_writable(); }
 
 // Without Corosync this node is alone and not quorate, whatever it was before.
@@ -117,6 +122,7 @@ void Driver::handle(Lost& lost) {
   alone.ring = {self_.node};
   alone.quorum.quorate = false;
   alone.quorum.device_votes = 0;
+  step(PeersSilent{});  // nothing is known of the links now
   handle(alone);
 }
 
@@ -286,7 +292,7 @@ void Driver::execute(const LogLine& effect) { log(effect.line); }
 
 void Driver::execute(const Exit& effect) {
   exited_ = true;
-  if (callbacks_.exit) callbacks_.exit(effect.code, effect.reason);
+  if (callbacks_.exit) callbacks_.exit(effect.code, effect.reason, effect.purged);
 }
 
 void Driver::give_up(const std::string& reason) { execute(Exit{1, reason}); }

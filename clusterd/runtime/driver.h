@@ -44,7 +44,8 @@ struct DriverCallbacks {
   // unread in a socket (protocol R14).
   std::function<void()> poll;
   std::function<void(const std::string& line)> log;
-  std::function<void(int code, const std::string& reason)> exit;
+  // `purged`: as in model/effect.h.
+  std::function<void(int code, const std::string& reason, bool purged)> exit;
   // A message was refused. `reason` is a fixed word: a WireFault's name, fragment, snapshot, or
   // own (this daemon would have sent it).
   std::function<void(NodeId sender, std::string_view reason)> rejected;
@@ -79,6 +80,7 @@ class Driver final : public GroupListener, public EventSink {
 
   void on_view(const ViewChanged& view) override;
   void on_quorum(const QuorumChanged& quorum) override;
+  void on_silent(const std::set<NodeId>& hosts) override;
   void on_message(GroupMember sender, std::string_view bytes) override;
   void on_lost(const std::string& reason) override;
   void on_writable() override;
@@ -98,7 +100,8 @@ class Driver final : public GroupListener, public EventSink {
   struct Lost {
     std::string reason;
   };
-  using GroupInput = std::variant<ViewChanged, QuorumChanged, Packet, Writable, Lost>;
+  using GroupInput =
+      std::variant<ViewChanged, QuorumChanged, Packet, Writable, Lost, PeersSilent>;
 
   void drain();
   [[nodiscard]] bool idle() const;
@@ -106,6 +109,7 @@ class Driver final : public GroupListener, public EventSink {
   void handle(QuorumChanged& quorum);
   void handle(Packet& packet);
   void handle(Writable&);
+  void handle(PeersSilent& silent);
   void handle(Lost& lost);
   void handle_posted(Event event);
   void deliver(GroupMember sender, const std::string& bytes);

@@ -182,6 +182,7 @@ void LibvirtHypervisor::Core::answer_list(Session& session, Ticket& ticket,
     listing.answer.look = order.look;
     listing.answer.facts.problem = "libvirt: " + connected.error().message;
   }
+  listing.answer.facts.never_sleeps = options.never_sleeps;
   if (!options.hook.empty() && ::access(options.hook.c_str(), X_OK) != 0) {
     std::string& problem = listing.answer.facts.problem;
     problem = "libvirt's hook " + options.hook + " is not installed, so nothing would keep a VM " +

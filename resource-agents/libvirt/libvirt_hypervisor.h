@@ -25,6 +25,7 @@ namespace clusterd {
 struct LibvirtOptions {
   std::string uri = "qemu:///system";
   std::string virt_type = "kvm";  // or qemu: for which domains libvirt is asked what CPUs there are
+  bool never_sleeps = false;      // what the host's facts say of it
   std::string run_dir = "/run/clusterd";        // grants; the hook knows the default only
   std::string state_dir = "/var/lib/clusterd";  // protected; the hook knows the default only
   // libvirt's hook: while it is no executable file, the host's facts say that nothing may start

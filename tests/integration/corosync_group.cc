@@ -63,6 +63,11 @@ class Probe final : public GroupListener {
     print("view", "\"members\":[" + members + "],\"ring\":[" + ring + "]," + shown(view.quorum));
   }
   void on_quorum(const QuorumChanged& quorum) override { print("quorum", shown(quorum.quorum)); }
+  void on_silent(const std::set<NodeId>& hosts) override {
+    std::string list;
+    for (const NodeId node : hosts) list += (list.empty() ? "" : ",") + std::to_string(node.value);
+    print("silent", "\"hosts\":[" + list + "]");
+  }
   void on_message(GroupMember sender, std::string_view bytes) override {
     print("message", "\"from\":" + std::to_string(sender.node.value) + ",\"size\":" +
                          std::to_string(bytes.size()) + ",\"text\":" +

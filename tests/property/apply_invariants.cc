@@ -22,6 +22,7 @@ struct Before {
       : position(s.position),
         time(s.time),
         accepted(s.accepted),
+        armed(s.armed),
         view(s.view),
         config(s.config),
         nodes(s.nodes),
@@ -32,6 +33,7 @@ struct Before {
   Position position;
   ClusterTime time;
   bool accepted;
+  bool armed;
   ActiveView view;
   Configuration config;
   std::map<NodeId, NodeState> nodes;
@@ -123,6 +125,7 @@ void check_refused(const Step& step) {
     NodeState same = step.before.nodes.at(id);
     same.loss = node.loss;
     same.departure = node.departure;
+    if (node.loss) same.fence_ordered = node.fence_ordered;  // it has become a part of the loss
     REQUIRE(node == same);
   }
 }
@@ -269,6 +272,21 @@ void check_fenced(const Step& step, NodeId id, BootId boot) {
   }
 }
 
+// R18: read, not switched off; so every device must be known good, and the host none that sleeps.
+void check_found_off(const Step& step, NodeId id, BootId boot) {
+  const auto* found = step.did<FoundOff>();
+  REQUIRE(found != nullptr);
+  REQUIRE(found->target == Host{id, boot});
+  REQUIRE_FALSE(found->level.empty());
+  const NodeState& was = step.before.nodes.at(id);
+  REQUIRE(was.loss);
+  REQUIRE(was.facts.never_sleeps);
+  for (const std::string& device : found->level) {
+    REQUIRE(was.calibration.at(device).reading == Power::on);
+    REQUIRE(was.calibration.at(device).boot == boot);
+  }
+}
+
 void check_deaths(const Step& step, NodeId id, const NodeState& was, const NodeState& is) {
   for (const auto& [boot, death] : is.dead) {
     const Host host{id, boot};
@@ -279,7 +297,7 @@ void check_deaths(const Step& step, NodeId id, const NodeState& was, const NodeS
     if (death.cause == DeathCause::fenced) check_fenced(step, id, boot);
     if (death.cause == DeathCause::new_boot) REQUIRE(step.did<Activate>() != nullptr);
     if (death.cause == DeathCause::operator_word) REQUIRE(step.did<OrderNode>() != nullptr);
-    REQUIRE(death.cause != DeathCause::found_off);
+    if (death.cause == DeathCause::found_off) check_found_off(step, id, boot);
     REQUIRE(step.after.durable_floor == step.after.position.index);
   }
   REQUIRE((is.dead.size() >= was.dead.size() || was.dead.size() >= 32));
@@ -303,8 +321,16 @@ void check_power(const Step& step, NodeId id, const NodeState& was, const NodeSt
     REQUIRE(was.power_on_due == operate->target.boot);
     return;
   }
-  REQUIRE(was.loss);
+  const bool alive = step.member(id) != nullptr && step.member(id)->boot == operate->target.boot;
+  if (alive) {
+    // Only by the order of somebody who knows that it is alive.
+    REQUIRE(was.fence_ordered == operate->target.boot);
+    return;
+  }
+  REQUIRE((was.loss || was.fence_ordered == operate->target.boot));
+  if (!was.loss) return;
   REQUIRE(was.loss->boot == operate->target.boot);
+  REQUIRE((!step.before.armed ? was.loss->ordered : true));
   REQUIRE((step.member(id) == nullptr || step.member(id)->boot != operate->target.boot));
 }
 
@@ -461,7 +487,8 @@ TEST_CASE("apply property: whatever is planned and asked, the invariants hold af
     CHECK(tally.accepted[kind] >= 20);
   }
   for (const DeathCause cause :
-       {DeathCause::fenced, DeathCause::new_boot, DeathCause::operator_word}) {
+       {DeathCause::fenced, DeathCause::found_off, DeathCause::new_boot,
+        DeathCause::operator_word}) {
     CAPTURE(cause);
     CHECK(tally.deaths[cause] >= 5);
   }

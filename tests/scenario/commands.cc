@@ -281,10 +281,24 @@ void Player::ask(const Words& words) {
                                                                {"restart", VmOrderKind::restart},
                                                                {"enable", VmOrderKind::enable},
                                                                {"disable", VmOrderKind::disable}};
+  static const std::map<std::string, NodeOrderKind> kNodeOrders = {
+      {"fence", NodeOrderKind::fence},
+      {"confirm-dead", NodeOrderKind::confirm_dead},
+      {"cancel-fence", NodeOrderKind::cancel_fence}};
   const NodeId at = node(word(words, 1)).id();
   const std::string& what = word(words, 2);
   if (what == "init") {
     answer_ = cluster().ask(at, InitCluster{"sim"});
+    return;
+  }
+  if (what == "disarm" || what == "arm") {
+    ClusterCommand command{what == "arm" ? ClusterOrderKind::arm : ClusterOrderKind::disarm, ""};
+    if (words.back() == "--no-wait") {
+      cluster().send(at, command);
+    } else {
+      command.reason = joined(words, 3);
+      answer_ = cluster().ask(at, command);
+    }
     return;
   }
   const std::string& whom = word(words, 3);
@@ -300,9 +314,8 @@ void Player::ask(const Words& words) {
   };
   if (const auto order = kVmOrders.find(what); order != kVmOrders.end()) {
     say(VmCommand{whom, order->second, true});
-  } else if (what == "confirm-dead" || what == "fence") {
-    const auto kind = what == "fence" ? NodeOrderKind::fence : NodeOrderKind::confirm_dead;
-    say(NodeCommand{whom, kind, force});
+  } else if (const auto kind = kNodeOrders.find(what); kind != kNodeOrders.end()) {
+    say(NodeCommand{whom, kind->second, force});
   } else if (what == "accept") {
     say(RecoverCluster{whom});
   } else {

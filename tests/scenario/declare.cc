@@ -93,6 +93,7 @@ using FactSetters = std::map<std::string, std::function<void(HostFacts&, const s
 const FactSetters& fact_setters() {
   static const FactSetters kSetters = {
       {"machines", [](auto& facts, auto& v) { facts.machines = name_set(v); }},
+      {"never_sleeps", [](auto& facts, auto& v) { facts.never_sleeps = v == "1"; }},
       {"cpu_models", [](auto& facts, auto& v) { facts.cpu_models = name_set(v); }},
   };
   return kSetters;
@@ -110,12 +111,15 @@ const ClusterSetters& cluster_setters() {
       {"nodes", [](auto& options, auto& v) { options.nodes = count(v); }},
       {"backups", [](auto& options, auto& v) { options.backups = count(v); }},
       {"vms", [](auto& options, auto& v) { options.vms = count(v); }},
+      {"token", [](auto& options, auto& v) { options.network.token = span(v); }},
       {"seed", [](auto& options, auto& v) { options.seed = count(v); }},
       {"arbiter", [](auto& options, auto& v) { options.network.device_votes = count(v); }},
       {"wait_for_all",
        [](auto& options, auto& v) { options.network.wait_for_all = count(v) != 0; }},
       {"two_node", [](auto& options, auto& v) { options.network.two_node = count(v) != 0; }},
       {"reserve", [](auto& options, auto& v) { options.reserve = count(v); }},
+      {"never_sleeps", [](auto& options, auto& v) { options.node.never_sleeps = count(v) != 0; }},
+      {"fences_per_hour", [](auto& options, auto& v) { options.fences_per_hour = count(v); }},
       {"admission",
        [](auto& options, auto& v) {
          options.admission = either(v, "enforce", "warn") ? Admission::enforce : Admission::warn;

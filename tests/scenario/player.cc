@@ -149,8 +149,11 @@ void Player::when(const Words& words) {
                                                   "OrderVm",
                                                   "OrderNode",
                                                   "AcceptState",
-                                                  "Establish"};
-  static_assert(std::variant_size_v<Body> == 21);
+                                                  "Establish",
+                                                  "OrderCluster",
+                                                  "FoundOff",
+                                                  "Condemn"};
+  static_assert(std::variant_size_v<Body> == 24);
   const auto kind = std::find(kKinds.begin(), kKinds.end(), word(words, 1));
   if (kind == kKinds.end()) throw Failure("there is no message '" + words[1] + "'");
   awaited_ = Awaited{static_cast<std::size_t>(kind - kKinds.begin()), joined(words, 2)};

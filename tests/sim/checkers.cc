@@ -82,6 +82,7 @@ void Checkers::on_start(const SimHost& host, const DispatchStart& order) {
   check_may_act(host, "starts " + name_of(order.vm));
   check_alone(host, order.vm, "is started");
   check_once(host, order.op, "starts " + name_of(order.vm));
+  check_armed(host, order.op, "starts " + name_of(order.vm));
   check_constraints(host, order.vm);
   started_.insert(order.vm);
 }
@@ -119,7 +120,25 @@ void Checkers::check_constraints(const SimHost& host, VmId vm) {
 
 void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
   ++activity_.stops;
+  if (order.op.epoch == Epoch(0)) return;  // a condemned boot purges itself (R21)
   check_may_act(host, "stops " + name_of(order.vm));
+  check_armed(host, order.op, "stops " + name_of(order.vm));
+}
+
+// R28: what was decided after a disarm is not carried out. Who has not heard of it cannot obey.
+void Checkers::check_armed(const SimHost& host, OpId op, const std::string& what) {
+  const Standing standing = standing_(host.id);
+  if (!standing.known || standing.state->armed) return;
+  if (op.index <= standing.state->disarm.index) return;
+  fail("R28", name_of(host.id) + " " + what + ", which was decided after a disarm");
+}
+
+// An operator wants this host off, whatever hinders the cluster.
+bool Checkers::is_ordered(const SimHost& host, NodeId target) const {
+  const Standing standing = standing_(host.id);
+  if (!standing.known) return false;
+  const NodeState& node = standing.state->nodes.at(target);
+  return node.fence_ordered.has_value() || (node.loss && node.loss->ordered);
 }
 
 void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
@@ -129,6 +148,12 @@ void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {
   check_may_act(host, "acts on the power of " + name_of(order.target));
   check_once(host, order.op, "acts on the power of " + name_of(order.target));
   if (order.target == host.id) fail("S6", name_of(host.id) + " switches itself");
+  if (is_ordered(host, order.target)) return;
+  const Standing standing = standing_(host.id);
+  if (standing.known && !standing.state->armed) {
+    fail("R28", name_of(host.id) + " acts on the power of " + name_of(order.target) +
+                    " although it is disarmed");
+  }
   if (order.kind == PowerOpKind::fence) check_fence(host, order.target);
 }
 

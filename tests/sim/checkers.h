@@ -43,6 +43,7 @@ struct Standing {
   bool known = false;  // false: there is no daemon
   SimTime responsive_for{0};
   LocalView local;
+  const ClusterState* state = nullptr;  // what it has applied, if known
   bool told_quorate = false;  // by Corosync, last
   SimTime told_for{0};        // since when
 };
@@ -90,6 +91,8 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   void check_once(const SimHost& host, OpId op, const std::string& what);
   void check_may_act(const SimHost& host, const std::string& what);
   void check_constraints(const SimHost& host, VmId vm);
+  void check_armed(const SimHost& host, OpId op, const std::string& what);
+  [[nodiscard]] bool is_ordered(const SimHost& host, NodeId target) const;
   void check_fence(const SimHost& host, NodeId target);
   void check_epoch(NodeId node, std::uint32_t process, const ClusterState& state);
 

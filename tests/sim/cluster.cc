@@ -44,6 +44,7 @@ SimCluster::SimCluster(SimOptions options)
     }
     nodes_[host.id] =
         std::make_unique<SimNode>(env_, host, network_, devices_, *checkers_, options_.node, hooks);
+    nodes_[host.id]->hypervisor().facts().never_sleeps = options_.node.never_sleeps;
   }
 }
 
@@ -56,6 +57,7 @@ Standing SimCluster::standing(NodeId id) const {
   if (!standing.known) return standing;
   standing.responsive_for = node.responsive_for();
   standing.local = node.local();
+  standing.state = &node.state();
   const auto told = network_.told(id);
   standing.told_quorate = told.quorate;
   standing.told_for = env_.queue.now() - told.since;
@@ -99,6 +101,7 @@ Declarations SimCluster::declarations() const {
   settings.name = "sim";
   settings.reserve_host_failures = options_.reserve;
   settings.admission = options_.admission;
+  settings.fences_per_hour = options_.fences_per_hour;
   settings.startup_wait = Duration(60000);
   settings.timers.failed_retry = Duration(60000);
   settings.timers.leave_grace = Duration(60000);

@@ -25,6 +25,7 @@ struct SimOptions {
   Resources vm_size{4ULL << 30, 2};
   std::uint32_t degraded_memory = 1000;  // overcommit.degraded_memory in thousandths
   std::uint32_t reserve = 1;
+  std::optional<std::uint32_t> fences_per_hour;
   Admission admission = Admission::enforce;
   // An operator whose first declarations are refused for the reserve says `admission: warn`.
   bool warns_if_refused = false;

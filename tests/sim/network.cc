@@ -76,6 +76,21 @@ std::vector<std::set<NodeId>> SimNetwork::components() const {
   return all;
 }
 
+// What knet knows of its links: a host that is gone, or behind a cut, is down on all of them.
+void SimNetwork::tell_links() {
+  for (auto& [id, station] : stations_) {
+    if (!reachable(station) || station.process == 0) continue;
+    std::set<NodeId> silent;
+    for (const auto& [other, there] : stations_) {
+      if (!reachable(there) || there.side != station.side) silent.insert(other);
+    }
+    if (silent == station.silent) continue;
+    station.silent = silent;
+    station.listener->on_silent(silent);
+    station.wake();
+  }
+}
+
 // The token is lost the moment a member of the ring is: nothing more is ordered in that ring.
 void SimNetwork::topology_changed() {
   const auto parts = components();
@@ -95,6 +110,8 @@ void SimNetwork::topology_changed() {
   const SimTime detect = any_broken ? options_.token + env_.between(SimTime(0), options_.token)
                                     : env_.between(milliseconds(50), milliseconds(400));
   env_.queue.after(detect, [this] { reform(); });
+  // knet's pings and pongs take 0.4 to 0.5 of a token time (lab).
+  env_.queue.after(options_.token * 9 / 20, [this] { tell_links(); });
 }
 
 void SimNetwork::reform() {
@@ -341,9 +358,11 @@ void SimNetwork::attach(NodeId node, std::uint32_t process, GroupListener& liste
   station.in_group = false;
   station.attached = env_.queue.now();
   station.told = Told{false, env_.queue.now()};
+  station.silent.clear();
   station.writable_wanted = false;
   station.outbox.push_back({Kind::join, process, {}});
   pump(station.ring);
+  tell_links();
 }
 
 SimTime SimNetwork::together_for(NodeId a, NodeId b) const {

@@ -111,6 +111,7 @@ class SimNetwork {
     bool flow_open = true;
     bool writable_wanted = false;
     Told told;
+    std::set<NodeId> silent;  // what its daemon was told of its links
   };
 
   [[nodiscard]] bool reachable(const Station& station) const {
@@ -118,6 +119,7 @@ class SimNetwork {
   }
   [[nodiscard]] std::vector<std::set<NodeId>> components() const;
   void topology_changed();
+  void tell_links();
   void reform();
   void form(const std::set<NodeId>& hosts);
   void recover(const std::set<NodeId>& hosts);

@@ -76,7 +76,8 @@ DriverCallbacks SimNode::callbacks() {
   calls.log = [this](const std::string& line) {
     env_.trace.say([&] { return name_of(id()) + "      log: " + line; });
   };
-  calls.exit = [this](int code, const std::string& reason) {
+  calls.exit = [this](int code, const std::string& reason, bool purged) {
+    if (purged) host_.boot = BootId{env_.uuid()};
     env_.trace.say(
         [&] { return name_of(id()) + "      exit " + std::to_string(code) + ": " + reason; });
     hooks_.exited(*this, code, reason);

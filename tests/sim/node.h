@@ -31,6 +31,7 @@ struct SimNodeOptions {
   SimTime boot{std::chrono::seconds(20)};     // power to Corosync
   SimTime restart{std::chrono::seconds(2)};   // systemd's RestartSec
   SimHostSize size;
+  bool never_sleeps = false;  // so its "off" may be a proof by itself
   bool record = false;
 };
 

@@ -62,6 +62,7 @@ SimOptions draw(const RunOptions& options) {
   // Half of the clusters whose reserve holds refuse what would lose it.
   sim.admission = prng.chance(500) ? Admission::enforce : Admission::warn;
   sim.warns_if_refused = true;
+  sim.node.never_sleeps = prng.chance(600);
   sim.trace_lines = options.trace_lines;
   sim.echo = options.echo;
   sim.node.record = options.record;

@@ -44,8 +44,11 @@ const char* word(PowerOpKind value) {
 const char* word(VmOrderKind value) {
   return named(std::array{"start", "stop", "restart", "enable", "disable"}, value);
 }
+const char* word(ClusterOrderKind value) {
+  return named(std::array{"disarm", "arm"}, value);
+}
 const char* word(NodeOrderKind value) {
-  return named(std::array{"fence", "confirm-dead"}, value);
+  return named(std::array{"fence", "confirm-dead", "cancel-fence"}, value);
 }
 
 std::string number(std::uint64_t value) {
@@ -119,6 +122,15 @@ class Teller {
   std::string operator()(const OrderNode& b) const {
     return "order: " + std::string(word(b.order)) + " " + node(b.host.node);
   }
+  std::string operator()(const Condemn& b) const {
+    return node(b.host.node) + " was proven dead";
+  }
+  std::string operator()(const FoundOff& b) const {
+    return node(b.target.node) + " was off before the ring knew";
+  }
+  std::string operator()(const OrderCluster& b) const {
+    return std::string("order: ") + word(b.order) + because(b.reason);
+  }
   std::string operator()(const AcceptState& b) const {
     return "accept the state of " + node(b.node);
   }
@@ -130,6 +142,11 @@ class Teller {
     text += ", the ring";
     for (const NodeId id : e.ring) text += " " + node(id);
     return text + quorate(e.quorum);
+  }
+  std::string operator()(const PeersSilent& e) const {
+    std::string text = "nothing is heard of";
+    for (const NodeId id : e.silent) text += " " + node(id);
+    return e.silent.empty() ? "all hosts are heard" : text;
   }
   std::string operator()(const QuorumChanged& e) const {
     return "Corosync says" + quorate(e.quorum);
@@ -250,6 +267,7 @@ class Teller {
   std::string asks(const ApplyConfiguration& r) const { return (*this)(change_of(r)); }
   std::string asks(const InitCluster& r) const { return "init " + r.name; }
   std::string asks(const RecoverCluster& r) const { return "accept the state of " + r.node; }
+  std::string asks(const ClusterCommand& r) const { return word(r.order) + because(r.reason); }
   std::string asks(const TestFencing& r) const { return "fence-test " + r.node; }
   template <class Reading>
   std::string asks(const Reading&) const {

@@ -13,11 +13,13 @@ void Workload::plan(Schedule& schedule, SimTime begin, SimTime end) {
     Act act;
   };
   static constexpr Habit kHabits[] = {
-      {"order_vm", 60, &Workload::order_vm},
+      {"order_vm", 57, &Workload::order_vm},
       {"change_priority", 15, &Workload::change_priority},
       {"delete_vm", 6, &Workload::delete_vm},
       {"declare_all", 9, &Workload::declare_all},
       {"fence_node", 4, &Workload::fence_node},
+      {"disarm", 1, &Workload::disarm},
+      {"arm", 2, &Workload::arm},
       {"confirm_dead", 6, &Workload::confirm_dead},
   };
   Prng prng(seed_);
@@ -82,7 +84,16 @@ void Workload::declare_all(Prng& prng) {
 
 void Workload::fence_node(Prng& prng) {
   const NodeId target = any_node(prng);
-  cluster_.send(any_node(prng), NodeCommand{name_of(target), NodeOrderKind::fence, false});
+  const auto kind = prng.chance(300) ? NodeOrderKind::cancel_fence : NodeOrderKind::fence;
+  cluster_.send(any_node(prng), NodeCommand{name_of(target), kind, prng.chance(300)});
+}
+
+void Workload::disarm(Prng& prng) {
+  cluster_.send(any_node(prng), ClusterCommand{ClusterOrderKind::disarm, "work on the switches"});
+}
+
+void Workload::arm(Prng& prng) {
+  cluster_.send(any_node(prng), ClusterCommand{ClusterOrderKind::arm, ""});
 }
 
 // An operator who looks first: only of a machine that is dark, and keeps it dark for a while.
@@ -95,6 +106,14 @@ void Workload::confirm_dead(Prng& prng) {
 
 void Workload::quiet() { quiet_ = true; }
 
+// Who called a fence off orders it in the end.
+void Workload::order_held_fences(const SimNode& node) {
+  for (const auto& [id, other] : node.state().nodes) {
+    if (!other.loss || !other.loss->held) continue;
+    cluster_.send(node.id(), NodeCommand{name_of(id), NodeOrderKind::fence, false});
+  }
+}
+
 void Workload::help() {
   const SimNode* best = cluster_.authority();
   for (std::uint32_t number = 1; number <= cluster_.options().nodes; ++number) {
@@ -102,6 +121,10 @@ void Workload::help() {
     if (node.responsive() && node.local().coordinator && !node.state().accepted) {
       cluster_.send(node.id(), RecoverCluster{name_of(node.id())});
     }
+    if (node.responsive() && node.local().coordinator && !node.state().armed) {
+      cluster_.send(node.id(), ClusterCommand{ClusterOrderKind::arm, ""});
+    }
+    if (node.responsive() && node.local().coordinator) order_held_fences(node);
     if (node.host().powered) continue;
     // Looks at the machine, sees that it is dark, says so, and switches it on again. Needed when
     // its device never said "on" while this boot was a member: then its "off" proves nothing.

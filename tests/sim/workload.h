@@ -25,6 +25,9 @@ class Workload {
   void delete_vm(Prng& prng);
   void declare_all(Prng& prng);
   void fence_node(Prng& prng);
+  void disarm(Prng& prng);
+  void arm(Prng& prng);
+  void order_held_fences(const SimNode& node);
   void confirm_dead(Prng& prng);
   void apply(NodeId to, ApplyConfiguration what);
   [[nodiscard]] NodeId any_node(Prng& prng) const;

@@ -24,6 +24,7 @@ void SimWorld::domain_gone(SimHost& host, VmId vm) {
 void SimWorld::power_on(SimHost& host, BootId boot) {
   CLUSTERD_ASSERT(!host.powered);
   host.powered = true;
+  ++host.session;
   host.boot = boot;
   for (WorldObserver* observer : observers_) observer->on_power(host);
 }
@@ -54,8 +55,8 @@ Uuid SimEnv::uuid() {
 }
 
 void SimEnv::on_host(SimHost& host, SimTime delay, std::function<void()> what) {
-  queue.after(delay, [this, &host, boot = host.boot, run = std::move(what)] {
-    if (!host.powered || host.boot != boot) return;
+  queue.after(delay, [this, &host, session = host.session, run = std::move(what)] {
+    if (!host.powered || host.session != session) return;
     if (host.frozen) {
       host.deferred.push_back([this, &host, run] { on_host(host, SimTime(0), run); });
     } else {

@@ -27,6 +27,7 @@ struct SimHost {
   NodeId id;
   MachineId machine;
   BootId boot;
+  std::uint64_t session = 0;  // times that it was switched on; a purge changes the boot only
   bool powered = false;
   bool frozen = false;
   std::map<VmId, SimDomain> domains;

@@ -62,6 +62,7 @@ void HonestWorld::build() {
     cluster.node_declaration(node_of(n)).fencing = {{bmc}};
     Machine& machine = machines_[NodeId(static_cast<std::uint32_t>(n))];
     machine.miswired = prng_.chance(80);
+    cluster.node_state(node_of(n)).facts.never_sleeps = prng_.chance(800);
   }
   cluster.state().view.wait_for_all = prng_.chance(700);
   cluster.state().config.domain_xml[digest_of(kXml)] = kXml;
@@ -252,7 +253,10 @@ void HonestWorld::let_host_speak(NodeId id) {
       if (member->second.inventory_done && prng_.chance(900)) return;
       for (const auto& [vm, ignored] : state_.vms) look(id, vm);
       machine.outbox.push_back(
-          say(id, InventoryDone{{{gib(20), 32}, "EPYC", prng_.chance(100) ? "libvirt" : ""}})
+          say(id, InventoryDone{{.total = {gib(20), 32},
+                                 .cpu_model = "EPYC",
+                                 .problem = prng_.chance(100) ? "libvirt" : "",
+                                 .never_sleeps = prng_.chance(800)}})
               .message);
       break;
   }
@@ -355,6 +359,20 @@ std::optional<HonestWorld::Said> HonestWorld::take_from_an_outbox() {
   return said;
 }
 
+// Who was read off twice has lost its power (R18), and who is condemned was proven dead; what is said
+// of hosts that the cluster sees must be refused.
+Body HonestWorld::word_of_a_death() {
+  for (const auto& [id, node] : state_.nodes) {
+    const std::vector<std::string> level{"bmc-" + node.name};
+    if (node.loss && has_ended({id, node.loss->boot}) && prng_.chance(500)) {
+      return FoundOff{{id, node.loss->boot}, level};
+    }
+    if (state_.view.members.contains(id) && prng_.chance(50)) return FoundOff{host(id), level};
+    if (!node.dead.empty() && prng_.chance(100)) return Condemn{{id, node.dead.begin()->first}};
+  }
+  return Condemn{any_host()};
+}
+
 HonestWorld::Said HonestWorld::plan() {
   const NodeId sender = prng_.chance(900) ? any_synced() : any_node();
   const auto cause = RandomValue(prng_, 0).make<Cause>();
@@ -367,6 +385,7 @@ HonestWorld::Said HonestWorld::plan() {
     const Host on = holders.empty() ? any_host() : any_of(prng_, holders)->first;
     return say(sender, StopVm{*vm, any_generation(*vm), on, cause});
   }
+  if (prng_.chance(250)) return say(sender, word_of_a_death());
   OperatePower power{RandomValue(prng_, 0).make<PowerOpKind>(), any_host(), any_synced()};
   if (prng_.chance(500)) power.kind = PowerOpKind::read_power;
   for (const auto& [id, node] : state_.nodes) {
@@ -388,6 +407,10 @@ HonestWorld::Said HonestWorld::order() {
   const auto vm = any_vm();
   if (vm && state_.accepted && prng_.chance(500)) {
     return say(sender, OrderVm{*vm, RandomValue(prng_, 0).make<VmOrderKind>(), 1});
+  }
+  if (prng_.chance(state_.armed ? 30 : 700)) {
+    const auto order = state_.armed ? ClusterOrderKind::disarm : ClusterOrderKind::arm;
+    return say(sender, OrderCluster{order, "work on the network", 1});
   }
   if (prng_.chance(state_.accepted ? 200 : 800)) return say(sender, AcceptState{any_synced(), 1});
   OrderNode order{any_host(), NodeOrderKind::fence, prng_.chance(300), 1};

@@ -83,6 +83,7 @@ class HonestWorld {
   };
   [[nodiscard]] Said say(NodeId sender, Body body);
   [[nodiscard]] std::optional<Said> take_from_an_outbox();
+  [[nodiscard]] Body word_of_a_death();
   [[nodiscard]] Said plan();
   [[nodiscard]] Said order();
   [[nodiscard]] Said configure();

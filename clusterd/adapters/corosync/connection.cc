@@ -26,6 +26,7 @@ Connection::~Connection() {
   if (votes_ != 0) votequorum_finalize(votes_);
   if (quorum_ != 0) quorum_finalize(quorum_);
   if (cmap_ != 0) cmap_finalize(cmap_);
+  if (stats_ != 0) cmap_finalize(stats_);
 }
 
 Status Connection::open_cpg(const CorosyncCallbacks& callbacks, void* context) {
@@ -96,7 +97,30 @@ Status Connection::open_cmap(const CorosyncCallbacks& callbacks, void* context) 
   cmap_track_handle_t track{};
   rc = cmap_track_add(cmap_, "nodelist.", kAnyChange, callbacks.configuration, context, &track);
   if (rc != CS_OK) return corosync_error("libcmap: cannot track the nodelist", rc);
+  // Without it silence is only noticed when the ring breaks.
+  if (cmap_initialize_map(&stats_, CMAP_MAP_STATS) != CS_OK) stats_ = 0;
   return ok_status();
+}
+
+std::set<NodeId> Connection::read_silent(const std::set<NodeId>& hosts) const {
+  constexpr int kLinks = 8;  // knet's most
+  std::set<NodeId> silent;
+  if (stats_ == 0) return silent;
+  for (const NodeId& host : hosts) {
+    if (host == self_) continue;
+    bool known = false;
+    bool heard = false;
+    for (int link = 0; link < kLinks && !heard; ++link) {
+      const std::string key = "stats.knet.node" + std::to_string(host.value) + ".link" +
+                              std::to_string(link) + ".connected";
+      std::uint8_t connected = 0;
+      if (cmap_get_uint8(stats_, key.c_str(), &connected) != CS_OK) continue;
+      known = true;
+      heard = connected != 0;
+    }
+    if (known && !heard) silent.insert(host);
+  }
+  return silent;
 }
 
 Status Connection::join(const std::string& group) {

@@ -8,6 +8,7 @@
 #include <corosync/votequorum.h>
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "clusterd/base/result.h"
@@ -42,6 +43,9 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   [[nodiscard]] Result<VoteFacts> read_votes() const;
+  // Which of these hosts are down on every link that knet has to them. Empty when Corosync's
+  // transport has no such links, or does not tell.
+  [[nodiscard]] std::set<NodeId> read_silent(const std::set<NodeId>& hosts) const;
   // Queues the departure; the group change that takes this process out is the answer.
   void leave();
 
@@ -66,6 +70,7 @@ class Connection {
   quorum_handle_t quorum_ = 0;
   votequorum_handle_t votes_ = 0;
   cmap_handle_t cmap_ = 0;
+  cmap_handle_t stats_ = 0;  // 0: this Corosync has no such map
   int cpg_fd_ = -1;
   int quorum_fd_ = -1;
   int cmap_fd_ = -1;

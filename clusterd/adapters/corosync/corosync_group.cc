@@ -104,13 +104,14 @@ struct CorosyncGroup::Calls {
 
 CorosyncGroup::CorosyncGroup(Loop& loop, GroupListener& listener, const Options& options)
     : loop_(loop), listener_(listener), options_(options), pause_(options.first_pause),
-      worker_(loop) {
+      worker_(loop), links_worker_(loop) {
   open();
 }
 
 CorosyncGroup::~CorosyncGroup() {
   unwatch();
-  for (const auto timer : {reopen_timer_, agreement_timer_, send_timer_, votes_timer_}) {
+  for (const auto timer :
+       {reopen_timer_, agreement_timer_, send_timer_, votes_timer_, links_timer_}) {
     loop_.cancel_timer(timer);
   }
   // Closing blocks as well; the worker's destructor bounds how long that is waited for.
@@ -144,6 +145,8 @@ void CorosyncGroup::opened(Result<std::shared_ptr<Connection>> result) {
   const Status watched = watch();
   if (!watched) return lose(watched.error().message);
   watch_agreement();
+  silent_.clear();
+  read_links();
 }
 
 void CorosyncGroup::lose(const std::string& reason) {
@@ -157,7 +160,7 @@ void CorosyncGroup::lose(const std::string& reason) {
     });
   }
   pairing_.reset();
-  for (auto* timer : {&agreement_timer_, &send_timer_, &votes_timer_}) {
+  for (auto* timer : {&agreement_timer_, &send_timer_, &votes_timer_, &links_timer_}) {
     loop_.cancel_timer(std::exchange(*timer, Loop::kNoTimer));
   }
   if (leaving_) left_ = true;
@@ -262,6 +265,35 @@ void CorosyncGroup::publish_quorum() {
   QuorumSnapshot snapshot{*said.quorum_ring, said.nodes, votes_->facts};
   snapshot.facts.quorate = said.quorate;
   pairing_->quorum_known(std::move(snapshot));
+}
+
+// ---- links ---------------------------------------------------------------------------------
+
+// Asked for again and again: Corosync tells changes of this map only when it looks at them itself,
+// up to a second and a half later (exec/stats.c), which is when the ring breaks anyway.
+void CorosyncGroup::read_links() {
+  links_timer_ = Loop::kNoTimer;
+  if (!connection_) return;
+  std::set<NodeId> hosts;
+  if (votes_) {
+    for (const auto& [id, votes] : votes_->facts.votes) hosts.insert(id);
+  }
+  links_worker_.submit([this, connection = connection_,
+                        hosts = std::move(hosts)]() mutable -> Worker::Completion {
+    auto silent = connection->read_silent(hosts);
+    const std::weak_ptr<Connection> weak(connection);
+    connection.reset();
+    return [this, weak, silent = std::move(silent)] {
+      if (connection_ && connection_ == weak.lock()) links_read(silent);
+    };
+  });
+}
+
+void CorosyncGroup::links_read(std::set<NodeId> silent) {
+  links_timer_ = loop_.add_timer(options_.link_interval, [this] { read_links(); });
+  if (silent == silent_) return;
+  silent_ = std::move(silent);
+  listener_.on_silent(silent_);
 }
 
 // ---- views ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class CorosyncGroup final : public Group {
     Duration disagreement_limit{5'000};
     Duration first_pause{200};     // between attempts to connect
     Duration longest_pause{5'000};
+    Duration link_interval{200};  // between two looks at knet's links
   };
   struct Counters {
     std::uint64_t lost = 0;           // connections that ended against our will
@@ -72,6 +73,8 @@ class CorosyncGroup final : public Group {
   void votes_read(const Result<VoteFacts>& result);
   void read_votes_in(Duration pause);
   void publish_quorum();
+  void read_links();
+  void links_read(std::set<NodeId> silent);
   void flush();
   void watch_agreement();
   void agreement_missing();
@@ -97,9 +100,14 @@ class CorosyncGroup final : public Group {
   Loop::TimerId agreement_timer_ = Loop::kNoTimer;
   Loop::TimerId send_timer_ = Loop::kNoTimer;
   Loop::TimerId votes_timer_ = Loop::kNoTimer;
+  Loop::TimerId links_timer_ = Loop::kNoTimer;
+  std::set<NodeId> silent_;  // as the listener was told
   Counters counters_;
   std::string problem_;
-  Worker worker_;  // last: its jobs end before anything they speak of does
+  // Last: their jobs end before anything they speak of does. Links have a worker of their own, as
+  // votequorum does not answer while a ring forms, which is when they matter.
+  Worker worker_;
+  Worker links_worker_;
 };
 
 }  // namespace clusterd

@@ -89,3 +89,10 @@ def found_and_wait(cluster, homes, **declaration):
     wait_online(cluster)
     wait_vms(cluster, min(cluster.nodes), homes)
     wait_agents(cluster, homes)
+
+
+def agents_running(cluster):
+    """Whether a fence agent runs anywhere in the lab."""
+    search = ["pgrep", "-f", "[f]ence_ipmilan"]
+    return any(cluster.node(name).run(search, check=False).returncode == 0
+               for name in cluster.nodes if cluster.node(name).powered)

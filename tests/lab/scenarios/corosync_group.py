@@ -162,8 +162,13 @@ def partition_and_heal(scenario, probes):
     cluster.partition(["n1", "n2"], ["n3"])
     bound = cluster.topology.detection_bound + 1.5
     for name in ("n1", "n2"):
-        _, took = probes[name].wait_view([1, 2], [1, 2], True, bound, mark[name])
+        view, took = probes[name].wait_view([1, 2], [1, 2], True, bound, mark[name])
         scenario.measured(f"{name}: quorate view", took, bound)
+        silence = [event for event in probes[name].events[mark[name]:]
+                   if event["event"] == "silent" and event["hosts"] == [3]]
+        expect(silence and silence[0]["ms"] < view["ms"],
+               f"{name} hears of the silence before the ring knows: {silence}")
+        scenario.step(f"    {name}: n3 was silent {view['ms'] - silence[0]['ms']} ms before")
     alone, took = probes["n3"].wait_view([3], [3], False, bound, mark["n3"])
     scenario.measured("n3: alone, not quorate", took, bound)
     said = [event for event in probes["n3"].events[mark["n3"]:] if event["ms"] < alone["ms"]]
@@ -176,6 +181,9 @@ def partition_and_heal(scenario, probes):
     mark = marks(probes)
     cluster.heal()
     wait_all(scenario, probes, mark, "sees all again")
+    for name, probe in probes.items():
+        probe.wait(lambda event: event["event"] == "silent" and event["hosts"] == [], 5.0,
+                   "all are heard again", mark[name])
     time.sleep(0.5)
     heard = [event for name in ("n1", "n2") for event in probes[name].events
              if event.get("text") == "alone"]

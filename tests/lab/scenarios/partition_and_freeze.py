@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from clusterlab.scenario import expect, run  # noqa: E402
 from clusterlab.view import (  # noqa: E402
-    events, found_and_wait, kinds, last_event, node_state,
+    agents_running, events, found_and_wait, kinds, last_event, node_state,
     status, vms, vms_on, wait_agents, wait_online, wait_vms)
 from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
@@ -93,12 +93,6 @@ def minority_of_one_is_fenced(scenario, cluster):
     holds_for(lambda: not vms_on(cluster, "n2", "n1"), 5.0, "n1 runs none of its old VMs", 0.5)
     wait_vms(cluster, "n1", {"vm1": "n4", "vm2": "n2", "vm3": "n3"})
 
-
-def agents_running(cluster):
-    """Whether a fence agent runs anywhere in the lab."""
-    search = ["pgrep", "-f", "[f]ence_ipmilan"]
-    return any(cluster.node(name).run(search, check=False).returncode == 0
-               for name in cluster.nodes)
 
 
 if __name__ == "__main__":

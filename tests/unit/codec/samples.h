@@ -102,7 +102,9 @@ inline std::vector<Message> sample_messages() {
           sample_of(OrderVm{vm, VmOrderKind::restart, 4}),
           sample_of(OrderNode{host, NodeOrderKind::confirm_dead, true, 5}),
           sample_of(AcceptState{NodeId(2), 6}),
-          sample_of(Establish{})};
+          sample_of(Establish{}),
+          sample_of(OrderCluster{ClusterOrderKind::disarm, "the switch is replaced", 7}),
+          sample_of(FoundOff{host, {"bmc-n2", "pdu-a"}}), sample_of(Condemn{host})};
 }
 
 }  // namespace clusterd::test

@@ -126,7 +126,7 @@ TEST_CASE("declarations: everything that the contract names is read") {
   admission: warn
   overcommit: { memory: 1.25, vcpus: 4 }
   limits: { parallel_starts_per_node: null, parallel_migrations_per_node: 3 }
-  fencing: { min_healthy: 40%, startup_wait: 3m, after_fence: stay_off }
+  fencing: { min_healthy: 40%, startup_wait: 3m, after_fence: stay_off, per_hour: 6, priority_delay: 9s }
   timers: { ack_timeout: 1500ms, fence_retries: 5 }
 fence_devices:
   bmc: { agent: fence_x, options: { ip: 192.0.2.1, lanplus: 1 }, secrets: { password: /p } }

@@ -53,7 +53,7 @@ Duration adds(Change change) {
 
 TEST_CASE("recovery bound: the waits of the worst case, one after the other") {
   const Duration agreement = s((1 + 2) * 3);
-  const Duration proof = s(100 + (20 + 20 + 25) * 3 + 50 + 10);  // begun, its retry, once more
+  const Duration proof = s(100 + 5 + (20 + 20 + 25) * 3 + 50 + 10);  // begun, its retry, once more
   const Duration stop = s((45 + 15) * 2 + 30);
   const Duration start = s(60 + 60 + 40);
   CHECK(recovery_bound(example()) == agreement + proof + stop + start);

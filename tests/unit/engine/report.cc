@@ -58,7 +58,7 @@ TEST_CASE("report: what a node is, and why") {
   }
   SECTION("condemned") {
     told.cluster.node_state("n1").dead[boot] = {};
-    CHECK(told.node() == "condemned: it was proven dead and is alive: it must boot again");
+    CHECK(told.node() == "condemned: it was proven dead and is alive: it destroys its VMs, and comes back as a new boot");
   }
   SECTION("silent") {
     told.member() = Member{};
@@ -116,6 +116,10 @@ TEST_CASE("report: what a lost node waits for") {
   state.config.fence_devices["bmc"].agent = "fence_test";
   told.cluster.node_declaration("n1").fencing = {{"bmc"}};
   SECTION("the next attempt") {
+    CHECK(told.node() ==
+          "lost: it goes first if it is alive, as its VMs matter more: it is fenced in 6 s "
+          "(priority_delay)");
+    state.config.cluster.priority_delay = Duration(0);
     CHECK(told.node() == "lost: fencing attempt 1 follows");
     loss.attempts = 1;
     loss.last_failure = "no answer";
@@ -123,7 +127,7 @@ TEST_CASE("report: what a lost node waits for") {
   }
   SECTION("its boot, at a cold start") {
     loss.cold_start = true;
-    CHECK(told.node() == "lost: it may still be booting: it is fenced in 181 s");
+    CHECK(told.node() == "lost: it may be on its way back: it is fenced in 181 s");
   }
   SECTION("a fence that is under way") {
     PowerOperation power;
@@ -143,7 +147,7 @@ TEST_CASE("report: what a lost node waits for") {
   }
   SECTION("the operator's word for the state, or the arming") {
     state.armed = false;
-    CHECK(told.node() == "lost: the cluster is disarmed");
+    CHECK(told.node() == "lost: the cluster is disarmed: `clusterctl arm` ends it");
     state.accepted = false;
     CHECK(told.node().starts_with("lost: this state came back without a majority"));
   }

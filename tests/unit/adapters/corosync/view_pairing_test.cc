@@ -31,6 +31,7 @@ class Listener final : public GroupListener {
   void on_quorum(const QuorumChanged& quorum) override {
     story.push_back("quorum" + shown(quorum.quorum));
   }
+  void on_silent(const std::set<NodeId>&) override {}
   void on_message(GroupMember, std::string_view bytes) override {
     story.push_back("message " + std::string(bytes));
   }
