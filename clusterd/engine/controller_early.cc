@@ -83,6 +83,7 @@ void Controller::Impl::read_early(NodeId id, EarlyLook& look) {
   if (levels.empty()) return;
   look.level %= levels.size();
   look.reading = local_op();
+  look.begun = now;
   effects.push_back(DispatchPower{*look.reading, PowerOpKind::read_power, id,
                                   node_name(state, id), {std::move(levels[look.level])}, 0});
 }
@@ -105,11 +106,12 @@ bool Controller::Impl::end_early(const PowerOperationEnded& event) {
   }
   if (!look.first_off) {
     look.first_off = now;
-    look.next = now + kApart;
+    // An agent asks at its end: begun so early, the next one answers in time.
+    look.next = now + std::max(kApart - (now - look.begun), Duration(0));
   } else if (now - *look.first_off >= kApart) {
     look.proof = event.level;
   } else {
-    look.next = *look.first_off + kApart;
+    look.next = now;
   }
   return true;
 }

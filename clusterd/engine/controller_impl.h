@@ -62,6 +62,7 @@ struct EarlyLook {
   BootId boot;
   std::size_t level = 0;
   std::optional<OpId> reading;        // under way
+  Instant begun;                      // the last reading
   Instant next;                       // not read before
   std::optional<Instant> first_off;   // of this level
   std::vector<std::string> proof;     // devices that said off twice; empty: none yet
@@ -70,7 +71,8 @@ struct EarlyLook {
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.boot, s.level, s.reading, s.next, s.first_off, s.proof, s.on, s.claimed);
+    f(s.boot, s.level, s.reading, s.next, s.first_off, s.proof, s.on, s.claimed,
+      s.begun);
   }
 };
 

@@ -21,6 +21,9 @@ from clusterlab.wait import holds_for, wait_until  # noqa: E402
 
 BURST = 3000
 BURST_BYTES = 1000
+# knet waits ten times as long for a link's first pongs, and less with each of them (libknet,
+# KNET_LINK_PONG_TIMEOUT_BACKOFF); nothing tells when a link is past that.
+LINKS_GROW_UP = 6.0
 
 
 class Probe:
@@ -156,6 +159,7 @@ def power_cut_in_a_burst(scenario, probes):
 
 
 def partition_and_heal(scenario, probes):
+    time.sleep(LINKS_GROW_UP)
     scenario.step("partition n1,n2 | n3")
     cluster = scenario.cluster
     mark = marks(probes)
