@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "clusterd/ctl/apply.h"
+#include "clusterd/ctl/doctor.h"
 #include "clusterd/ctl/plan.h"
 #include "clusterd/ctl/session.h"
 #include "clusterd/ctl/show.h"
@@ -119,6 +120,11 @@ void add_forecasts(CLI::App& app, Run& run) {
                   [&](const Json& json) { print(show_forecast(json, options.terminal)); });
     };
   });
+}
+
+void add_doctor(CLI::App& app, Run& run) {
+  auto* examine = app.add_subcommand("doctor", "what would fail on the bad night, here and now");
+  examine->callback([&run] { run = [](const Options& options) { return doctor(options); }; });
 }
 
 void add_past(CLI::App& app, Run& run) {
@@ -270,6 +276,7 @@ int main(int argc, char** argv) {
   add_reading(app, run);
   add_declarations(app, run);
   add_forecasts(app, run);
+  add_doctor(app, run);
   add_past(app, run);
   add_vm(app, run);
   add_node(app, run);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "clusterd/ctl/table.h"
 
@@ -262,6 +263,20 @@ std::string show_forecast(const Json& forecast, bool colour) {
   }
   return out + painted("NOT FEASIBLE", "1;31", colour) + ": " + std::to_string(guaranteed) +
          (guaranteed == 1 ? " guaranteed VM has" : " guaranteed VMs have") + " no place\n";
+}
+
+std::string show_doctor(const Json& report, bool colour) {
+  static const std::vector<std::pair<std::string, const char*>> kVerdicts = {
+      {"problem", "1;31"}, {"warning", "1;33"}, {"ok", "32"}};
+  std::string out;
+  for (const auto& [verdict, code] : kVerdicts) {
+    for (const Json& check : report.at("checks")) {
+      if (text(check, "verdict") != verdict) continue;
+      out += painted(verdict, code, colour) + " " + text(check, "about") + ": " +
+             text(check, "text") + "\n";
+    }
+  }
+  return out;
 }
 
 std::string show_rebalance(const Json& rebalance) {

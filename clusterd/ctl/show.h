@@ -22,6 +22,8 @@ namespace clusterd::ctl {
 [[nodiscard]] std::string show_forecast(const Json& forecast, bool colour);
 // Moves that would pay (`plan --rebalance`), and what they are good for.
 [[nodiscard]] std::string show_rebalance(const Json& rebalance);
+// `doctor`: one line a check, problems first.
+[[nodiscard]] std::string show_doctor(const Json& report, bool colour);
 [[nodiscard]] std::string show_fence_test(const Json& test);
 
 }  // namespace clusterd::ctl

@@ -7,6 +7,8 @@
 
 #include "clusterd/adapters/corosync/cmap_nodelist.h"
 #include "clusterd/adapters/corosync/corosync_group.h"
+#include "clusterd/adapters/corosync/corosync_settings.h"
+#include "clusterd/adapters/host/sleep.h"
 #include "clusterd/adapters/metrics/metrics_exporter.h"
 #include "clusterd/adapters/qb/event_queue.h"
 #include "clusterd/adapters/qb/ipc_server.h"
@@ -296,6 +298,19 @@ Status Daemon::make_driver(const NodeIdentity& self, const std::string& run_dir)
   return ok_status();
 }
 
+// R8: with some settings Corosync would take two sides for a majority.
+Status check_corosync() {
+  const auto settings = read_corosync_settings();
+  if (!settings) return settings.error();
+  std::string refused;
+  for (const SettingFinding& finding : judge(settings.value())) {
+    if (finding.gravity != Gravity::refused) continue;
+    refused += (refused.empty() ? "" : "; ") + finding.text;
+  }
+  if (!refused.empty()) return Error{"corosync.conf: " + refused};
+  return ok_status();
+}
+
 IdentityFiles identity_files(const NodeSettings& settings) {
   return {settings.machine_id_file, settings.boot_id_file, settings.run_dir + "/renewed-boot"};
 }
@@ -322,6 +337,7 @@ Result<int> run_daemon(const NodeSettings& settings) {
   if (!lock) return lock.error();
   const auto nodelist = read_nodelist();
   if (!nodelist) return nodelist.error().in("corosync must run before clusterd");
+  if (const Status sound = check_corosync(); !sound) return sound.error();
   const auto self = read_identity(nodelist.value().self, identity_files(settings));
   if (!self) return self.error();
   auto loop = MainLoop::create();

@@ -6,11 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -28,16 +26,6 @@ Result<Uuid> read_uuid(const std::string& file) {
 }
 
 std::string reason() { return std::strerror(errno); }
-
-// `systemctl mask` makes a link to /dev/null.
-bool is_masked(const std::string& unit) {
-  for (const char* folder : {"/etc/systemd/system/", "/run/systemd/system/"}) {
-    std::error_code problem;
-    const auto target = std::filesystem::read_symlink(folder + unit, problem);
-    if (!problem && target == "/dev/null") return true;
-  }
-  return false;
-}
 
 // The boot that stands for this one since a purge, if there was one.
 Result<Uuid> renewed(const Uuid& boot, const std::string& file) {
@@ -87,14 +75,6 @@ Status renew_boot(const IdentityFiles& files) {
     return Error{"cannot write " + files.renewed_boot + ": " + reason()};
   }
   return ok_status();
-}
-
-bool never_sleeps() {
-  std::ifstream kernel("/sys/power/state");
-  std::string state;
-  if (kernel && !(kernel >> state)) return true;
-  const auto units = {"sleep.target", "suspend.target", "hibernate.target", "hybrid-sleep.target"};
-  return std::all_of(units.begin(), units.end(), is_masked);
 }
 
 Result<std::unique_ptr<HostLock>> HostLock::take(const std::string& run_dir) {

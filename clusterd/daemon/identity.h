@@ -25,10 +25,6 @@ struct IdentityFiles {
 // more (protocol R21). Precondition: that has been seen.
 [[nodiscard]] Status renew_boot(const IdentityFiles& files);
 
-// The host cannot be suspended: its kernel knows no sleep (nothing stands in /sys/power/state), or
-// systemd's targets for it are all masked. Source: systemd-sleep(8), kernel's power/interface.
-[[nodiscard]] bool never_sleeps();
-
 // Held until destruction, by the kernel: a crash releases it.
 class HostLock {
  public:

@@ -80,8 +80,8 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
     member.phase = MemberPhase::joining;
     record(state, EventKind::alarm, id, std::nullopt,
            "false death proof: " + node_name(state, id) +
-               " was proven dead and its boot is alive: its VMs there are destroyed, then it comes back "
-               "as a new boot");
+               " was proven dead and its boot is alive: its VMs there are destroyed, then it "
+               "comes back as a new boot");
     return;
   }
   // Its daemon was here, and it has booted since: no view in between missed it.
@@ -215,7 +215,8 @@ std::string on(Entry& entry, const Synced&) {
 
 // It changes nothing here: whom it speaks of has no state yet, and acts on it.
 std::string on(Entry& entry, const Condemn& body) {
-  if (synced_member(entry.state, entry.sender) == nullptr) return "only a synced member may say this";
+  const bool synced = synced_member(entry.state, entry.sender) != nullptr;
+  if (!synced) return "only a synced member may say this";
   return is_dead(entry.state, body.host) ? "" : "that boot is not proven dead";
 }
 

@@ -76,8 +76,8 @@ struct EarlyLook {
   }
 };
 
-// One VM of a condemned boot on its way out (R21): its grant is taken back, then it is looked at, then
-// destroyed, then looked at again.
+// One VM of a condemned boot on its way out (R21): its grant is taken back, then it is looked at,
+// then destroyed, then looked at again.
 struct PurgeStep {
   std::uint64_t look = 0;  // under way
   std::optional<OpId> stop;  // under way

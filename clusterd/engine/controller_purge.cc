@@ -1,6 +1,7 @@
-// A boot that was proven dead and lives (R21): its VMs may run elsewhere by now, so every copy here is
-// destroyed at once. When nothing of it is left it is as dead as the proof said, and the daemon comes
-// back as a new boot of the same machine. S1 does not rest on this: it makes a false proof short.
+// A boot that was proven dead and lives (R21): its VMs may run elsewhere by now, so every copy here
+// is destroyed at once. When nothing of it is left it is as dead as the proof said, and the daemon
+// comes back as a new boot of the same machine. S1 does not rest on this: it makes a false proof
+// short.
 #include <algorithm>
 
 #include "clusterd/engine/controller_impl.h"
@@ -13,10 +14,11 @@ constexpr Duration kLookAgain{1000};
 
 }  // namespace
 
-// Only from a view whose word is final: whatever another history says, VMs of that boot may have been
-// started elsewhere.
+// Only from a view whose word is final: whatever another history says, VMs of that boot may have
+// been started elsewhere.
 void Controller::Impl::tell_condemned() {
-  if (!is_coordinator() || !state.accepted || state.view.authority != Authority::established) return;
+  const bool final_word = state.accepted && state.view.authority == Authority::established;
+  if (!is_coordinator() || !final_word) return;
   std::erase_if(condemned_told, [&](const auto& told) {
     const Member* member = member_of(state, told.first);
     return member == nullptr || !state.nodes.at(told.first).dead.contains(member->boot);
@@ -55,7 +57,8 @@ void Controller::Impl::purge_guests() {
     effects.push_back(RevokeAndLook{local_op(), vm, step.look});
   }
   if (!left) {
-    effects.push_back(Exit{1, "nothing of this boot runs any more: it comes back as a new one", true});
+    effects.push_back(
+        Exit{1, "nothing of this boot runs any more: it comes back as a new one", true});
   }
 }
 

@@ -159,7 +159,8 @@ class Balancer {
 
   std::optional<Movable> as_movable(const PlacementInput& input, const VmId& id,
                                     const VmState& vm) const {
-    if (moved_.contains(id) || vm.holders.size() != 1 || vm.operation || !should_run(vm) || vm.restart_ordered) {
+    if (moved_.contains(id) || vm.holders.size() != 1 || vm.operation || !should_run(vm) ||
+        vm.restart_ordered) {
       return std::nullopt;
     }
     const auto& [host, sighting] = *vm.holders.begin();

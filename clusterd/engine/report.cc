@@ -53,7 +53,8 @@ Word node_word(const ClusterState& state, NodeId id, ClusterTime now) {
   const Member* member = member_of(state, id);
   if (member != nullptr) {
     if (node.dead.contains(member->boot)) {
-      return {"condemned", "it was proven dead and is alive: it destroys its VMs, and comes back as a new boot"};
+      return {"condemned",
+              "it was proven dead and is alive: it destroys its VMs, and comes back as a new boot"};
     }
     if (member->boot == BootId{}) return {"joining", "its daemon has said nothing yet"};
     if (node.machine != member->machine) {

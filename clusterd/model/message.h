@@ -306,8 +306,8 @@ struct OrderVm {
   }
 };
 
-// fence: with `force` also a host that is alive. cancel_fence: ends one that is under way, and holds
-// further ones until somebody orders one.
+// fence: with `force` also a host that is alive. cancel_fence: ends one that is under way, and
+// holds further ones until somebody orders one.
 enum class NodeOrderKind : std::uint8_t { fence, confirm_dead, cancel_fence };
 constexpr NodeOrderKind enum_last(NodeOrderKind) { return NodeOrderKind::cancel_fence; }
 

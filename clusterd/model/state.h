@@ -142,7 +142,7 @@ struct Loss {
   Power last_reading = Power::unknown;
   std::string last_failure;      // what the last attempt said; empty: none failed yet
   std::uint64_t failover = 0;    // id of the failover record this belongs to
-  bool held = false;             // an operator called its fence off: none begins until he orders one
+  bool held = false;  // an operator called its fence off: none begins until he orders one
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -202,7 +202,7 @@ struct NodeState {
   std::map<std::string, Calibration> calibration;  // by device
   bool maintenance = false;  // for a later capability; holds new VMs off
   std::vector<ClusterTime> unclean_exits;  // losses and sudden boots of the last hour, ascending
-  std::optional<BootId> fence_ordered;  // this boot is alive, and is to be switched off all the same
+  std::optional<BootId> fence_ordered;  // this boot is alive, and is to be switched off
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -396,8 +396,8 @@ struct FailoverRecord {
 
 // ---- the whole -----------------------------------------------------------------------------
 
-// Nothing is started, stopped, fenced or switched on (R28). A position of the log: what counted before
-// it runs to its end.
+// Nothing is started, stopped, fenced or switched on (R28). A position of the log: what counted
+// before it runs to its end.
 struct Disarm {
   ClusterTime since;
   LogIndex index;

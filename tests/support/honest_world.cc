@@ -359,8 +359,8 @@ std::optional<HonestWorld::Said> HonestWorld::take_from_an_outbox() {
   return said;
 }
 
-// Who was read off twice has lost its power (R18), and who is condemned was proven dead; what is said
-// of hosts that the cluster sees must be refused.
+// Who was read off twice has lost its power (R18), and who is condemned was proven dead; what is
+// said of hosts that the cluster sees must be refused.
 Body HonestWorld::word_of_a_death() {
   for (const auto& [id, node] : state_.nodes) {
     const std::vector<std::string> level{"bmc-" + node.name};

@@ -100,7 +100,7 @@ def condemned_host_purges_itself(scenario, cluster):
     wait_until(lambda: "fence_started" in kinds(cluster, "n1", seen), DEADLINE, "a fence begins")
     cluster.ctl("n1", "node", "confirm-dead", "n4", "--confirm", "n4", "--force")
     expect("node_dead" in kinds(cluster, "n1", seen), "n4 counts as dead")
-    # Its VMs are started elsewhere; QEMU's lock of the disk, which the frozen one holds, may refuse.
+    # Its VMs start elsewhere, or QEMU refuses: the frozen one holds the lock of the disk.
     before = qemus_on(cluster, "n4")
     expect(before, "n4 still has its VMs")
     scenario.step("it wakes up")

@@ -126,7 +126,8 @@ TEST_CASE("declarations: everything that the contract names is read") {
   admission: warn
   overcommit: { memory: 1.25, vcpus: 4 }
   limits: { parallel_starts_per_node: null, parallel_migrations_per_node: 3 }
-  fencing: { min_healthy: 40%, startup_wait: 3m, after_fence: stay_off, per_hour: 6, priority_delay: 9s }
+  fencing: { min_healthy: 40%, startup_wait: 3m, after_fence: stay_off, per_hour: 6,
+             priority_delay: 9s }
   timers: { ack_timeout: 1500ms, fence_retries: 5 }
 fence_devices:
   bmc: { agent: fence_x, options: { ip: 192.0.2.1, lanplus: 1 }, secrets: { password: /p } }
@@ -159,6 +160,8 @@ vms:
   CHECK(d.cluster->overcommit.vcpus == 4000);
   CHECK_FALSE(d.cluster->parallel_starts_per_node);
   CHECK(d.cluster->min_healthy_percent == 40);
+  CHECK(d.cluster->fences_per_hour == 6);
+  CHECK(d.cluster->priority_delay == Duration(9000));
   CHECK(d.cluster->timers.ack_timeout == Duration(1500));
   CHECK(d.fence_devices.at("bmc").secrets.at("password") == "/p");
   CHECK(d.nodes.at("n1").capacity == Resources{64ULL << 30, 32});

@@ -58,7 +58,9 @@ TEST_CASE("report: what a node is, and why") {
   }
   SECTION("condemned") {
     told.cluster.node_state("n1").dead[boot] = {};
-    CHECK(told.node() == "condemned: it was proven dead and is alive: it destroys its VMs, and comes back as a new boot");
+    CHECK(told.node() ==
+          "condemned: it was proven dead and is alive: it destroys its VMs, and comes back as a "
+          "new boot");
   }
   SECTION("silent") {
     told.member() = Member{};
