@@ -100,6 +100,7 @@ class Daemon {
   void consume(Event event);
   void ring();
   void turn();
+  void watch_sleep();
   void end(int code, const std::string& reason);
   [[nodiscard]] Status make_metrics(const NodeSettings& settings);
   [[nodiscard]] Status make_ports(const NodeSettings& settings);
@@ -114,6 +115,7 @@ class Daemon {
   ReserveWatch reserve_;
   int exit_code_ = 0;
   IdentityFiles identity_files_;
+  bool never_sleeps_ = false;  // as the others were told
   bool rung_ = false;
   Loop::TimerId timer_ = Loop::kNoTimer;
 
@@ -170,6 +172,16 @@ void Daemon::turn() {
   });
 }
 
+// What the others were told decides whether an "off" of this host is a proof (R18).
+void Daemon::watch_sleep() {
+  static constexpr Duration kInterval{60'000};
+  if (never_sleeps() != never_sleeps_) {
+    return end(1,
+               "whether this host may be suspended has changed: starting over to tell the others");
+  }
+  loop_.add_timer(kInterval, [this] { watch_sleep(); });
+}
+
 void Daemon::end(int code, const std::string& reason) {
   exit_code_ = code;
   log_.log(code == 0 ? LogLevel::notice : LogLevel::error, reason);
@@ -204,7 +216,7 @@ Status Daemon::make_ports(const NodeSettings& settings) {
   LibvirtOptions options;
   options.uri = settings.libvirt_uri;
   options.virt_type = settings.virt_type;
-  options.never_sleeps = never_sleeps();
+  options.never_sleeps = never_sleeps_ = never_sleeps();
   options.run_dir = settings.run_dir;
   options.state_dir = settings.state_dir;
   options.hook = "/etc/libvirt/hooks/qemu.d/clusterd";
@@ -248,13 +260,8 @@ Status Daemon::make_control(const NodeSettings& settings) {
 DriverCallbacks Daemon::callbacks() {
   DriverCallbacks callbacks;
   callbacks.log = [this](const std::string& line) { log_.log(LogLevel::info, line); };
-  callbacks.exit = [this](int code, const std::string& reason, bool purged) {
-    // Without a new boot it comes back as the condemned one, and purges again.
-    if (const Status renewed = purged ? renew_boot(identity_files_) : ok_status(); !renewed) {
-      log_.log(LogLevel::error, renewed.error().message);
-    }
-    end(code, reason);
-  };
+  callbacks.renew_boot = [this] { return renew_boot(identity_files_); };
+  callbacks.exit = [this](int code, const std::string& reason) { end(code, reason); };
   callbacks.rejected = [this](NodeId sender, std::string_view reason) {
     metrics_->count_rejected(node_name(driver_->controller().state(), sender),
                              std::string(reason));
@@ -324,6 +331,7 @@ Result<int> Daemon::run(const NodeSettings& settings, const NodeIdentity& self) 
     const Status set = loop_.on_signal(signal, [this] { consume(StopRequested{}); });
     if (!set) return set.error();
   }
+  watch_sleep();
   ring();
   loop_.run();
   group_.set(nullptr);

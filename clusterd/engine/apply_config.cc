@@ -399,7 +399,7 @@ void arm(ClusterState& state) {
   for (auto& [id, node] : state.nodes) {
     if (!node.loss || node.loss->ordered) continue;
     node.loss->since = state.time;
-    node.loss->cold_start = true;
+    node.loss->look_first = true;
     node.loss->last_reading = Power::unknown;
     node.loss->next_attempt = state.time;
   }

@@ -17,7 +17,11 @@ std::string check_target(const ClusterState& state, const OperatePower& body) {
   const NodeState& node = state.nodes.at(body.target.node);
   switch (body.kind) {
     case PowerOpKind::fence:
-      if (node.fence_ordered == body.target.boot && !node.loss) return {};
+      if (node.fence_ordered == body.target.boot && !node.loss) {
+        const bool there = in_view(state, body.target) ||
+                           state.view.ring_only.contains(body.target.node);
+        return there ? "" : "the target is gone already";
+      }
       if (!node.loss || node.loss->boot != body.target.boot) return "the target is not lost";
       if (node.loss->ordered) return {};
       if (node.loss->held) return "an operator called its fence off";
@@ -81,13 +85,19 @@ std::string text(const std::vector<std::string>& devices) {
   return joined;
 }
 
-// A living host was to be switched off. What its devices say proves nothing yet: the boot is in the
-// view (R16). When it falls out of the ring it is fenced as any lost host, which then is done in a
-// moment.
+// A living host was to be switched off: the order is over. What its devices say proves nothing yet,
+// as the boot is in the view (R16). When it falls out of the ring it is fenced as any lost host,
+// which is done in a moment; a goodbye that it said counts no more.
 void close_ordered(Entry& entry, const PowerClosed& body, NodeState& node, NodeId id) {
   ClusterState& state = entry.state;
-  if (body.outcome == Outcome::done && all_off(body)) return;
   node.fence_ordered.reset();
+  if (body.outcome == Outcome::done && all_off(body)) {
+    if (node.departure) node.departure->deadline = state.time;
+    record(state, EventKind::fence_device, id, std::nullopt,
+           text(body.level) + " says off, as ordered: " + node_name(state, id) +
+               " should leave the ring now");
+    return;
+  }
   record(state, EventKind::fence_failed, id, std::nullopt,
          "fencing " + node_name(state, id) + " failed: " +
              (body.detail.empty() ? "its fence devices did not confirm that it is off"
@@ -321,6 +331,7 @@ void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::st
       .devices = std::move(devices);
   note_death_in_failover(state, node, host.node, detail);
   if (node.loss && node.loss->boot == host.boot) node.loss.reset();
+  if (node.fence_ordered == host.boot) node.fence_ordered.reset();
   if (node.power && node.power->target == host && node.power->kind != PowerOpKind::power_on) {
     node.power.reset();
   }

@@ -75,7 +75,6 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
            "it stays out until `clusterctl node confirm-dead " + node_name(state, id) + "`");
     return;
   }
-  if (!other_machine) prove_earlier_boots(state, id, member);
   if (node.dead.contains(member.boot)) {
     member.phase = MemberPhase::joining;
     record(state, EventKind::alarm, id, std::nullopt,
@@ -84,6 +83,8 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
                "comes back as a new boot");
     return;
   }
+  // Only now: a boot that came back from the dead proves nothing about those after it.
+  if (!other_machine) prove_earlier_boots(state, id, member);
   // Its daemon was here, and it has booted since: no view in between missed it.
   const bool rebooted = node.boot != BootId{} && node.boot != member.boot &&
                         before.members.contains(id) && !node.departure;
@@ -139,6 +140,8 @@ std::set<NodeId> miss_absent(ClusterState& state, const ActiveView& before, bool
                        " is gone, its host is alive: nothing is fenced, its VMs run on unwatched"
                  : node_name(state, id) + " is in the ring, its daemon does not run yet");
     }
+    const bool gone = member_of(state, id) == nullptr && !state.view.ring_only.contains(id);
+    if (gone && !gone_unproven(state, id)) node.fence_ordered.reset();  // nothing is left to do
     if (node.loss || !gone_unproven(state, id)) continue;
     const bool waits = node.departure && node.departure->boot == node.boot &&
                        state.time < node.departure->deadline;

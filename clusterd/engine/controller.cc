@@ -16,9 +16,10 @@ Controller::Impl::Impl(const NodeIdentity& identity, StartingPoint start, Instan
   now = deadline = started = time_anchor = judge_from = last_drain = at;
   state = std::move(start.state);
   condition = start.condition;
-  ha_domains = start.ha_domains;
   wall_at_start = start.wall;
   durable = sync_asked = state.position.index;
+  guarded = std::move(start.guarded);
+  ha_domains = !guarded.empty();
   for (const auto& [id, vm] : state.vms) guarded.insert(id);
 }
 

@@ -32,7 +32,7 @@ struct NodeIdentity {
 struct StartingPoint {
   StoreCondition condition = StoreCondition::blank;
   ClusterState state;     // default when not intact
-  bool ha_domains = false;  // the host's hook guards VMs
+  std::set<VmId> guarded = {};  // VMs that the host's hook guards
   ClusterTime wall;       // wall time now; only a first guess for display (R15)
 };
 

@@ -68,7 +68,8 @@ void Controller::Impl::begin_early_looks() {
   }
   for (auto& [id, look] : early) {
     // Once the view has lost it, it is fenced.
-    const bool wanted = member_of(state, id) != nullptr && view && look.proof.empty() && !look.on;
+    const bool wanted = member_of(state, id) != nullptr && view && view->quorum.quorate &&
+                        look.proof.empty() && !look.on;
     if (!wanted || look.reading) continue;
     if (now < look.next) {
       wake_at(look.next);
@@ -82,7 +83,7 @@ void Controller::Impl::read_early(NodeId id, EarlyLook& look) {
   auto levels = devices_of(id, false);
   if (levels.empty()) return;
   look.level %= levels.size();
-  look.reading = local_op();
+  look.reading = reading_op();
   look.begun = now;
   effects.push_back(DispatchPower{*look.reading, PowerOpKind::read_power, id,
                                   node_name(state, id), {std::move(levels[look.level])}, 0});

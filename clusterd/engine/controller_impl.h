@@ -79,7 +79,7 @@ struct EarlyLook {
 // One VM of a condemned boot on its way out (R21): its grant is taken back, then it is looked at,
 // then destroyed, then looked at again.
 struct PurgeStep {
-  std::uint64_t look = 0;  // under way
+  std::uint64_t look = 0;    // under way
   std::optional<OpId> stop;  // under way
   bool gone = false;
   Instant next;  // not looked at before
@@ -180,6 +180,7 @@ struct ControllerMemory {
   std::set<NodeId> silent;  // hosts of which nothing is heard
   std::map<NodeId, EarlyLook> early;
   std::optional<std::map<VmId, PurgeStep>> purge;  // set: this boot is condemned
+  bool purged_once = false;  // every VM was found absent, and all are looked at once more
   std::uint64_t next_local_op = 1;                 // of readings and stops without an intent
   std::map<NodeId, Instant> condemned_told;
   std::set<OpId> carried_out;  // ever begun by this daemon
@@ -219,7 +220,7 @@ struct ControllerMemory {
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
       s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
       s.report_due, s.installing, s.time_known, s.silent, s.early, s.purge, s.next_local_op,
-      s.condemned_told);
+      s.condemned_told, s.purged_once);
   }
 };
 
@@ -303,7 +304,10 @@ struct Controller::Impl : ControllerMemory {
   void purge_guests();
   [[nodiscard]] bool purge_looked(const LookedUp& event);
   [[nodiscard]] bool purge_stopped(const VmOperationEnded& event);
-  [[nodiscard]] OpId local_op() { return {Epoch(0), LogIndex(next_local_op++)}; }
+  // Operations without an intent. A purge comes after every intent there may be: what it revokes
+  // stays revoked.
+  [[nodiscard]] OpId reading_op() { return {Epoch(0), LogIndex(next_local_op++)}; }
+  [[nodiscard]] OpId purge_op() { return {kPurgeEpoch, LogIndex(next_local_op++)}; }
 
   // ---- controller_clients.cc ------------------------------------------------------------------
   void request(ClientId client, const InitCluster& what);

@@ -54,12 +54,19 @@ void Controller::Impl::purge_guests() {
       continue;
     }
     step.look = next_look++;
-    effects.push_back(RevokeAndLook{local_op(), vm, step.look});
+    effects.push_back(RevokeAndLook{purge_op(), vm, step.look});
   }
-  if (!left) {
-    effects.push_back(
-        Exit{1, "nothing of this boot runs any more: it comes back as a new one", true});
+  if (left) return;
+  if (!purged_once) {
+    // What was under way while others were destroyed may have come up since.
+    purged_once = true;
+    for (auto& [vm, step] : *purge) step.gone = false;
+    purge_guests();
+    return;
   }
+  effects.push_back(
+      Exit{1, "nothing of this boot runs any more: it comes back as a new one", true});
+  wake_at(now + kLookAgain);  // if the new boot cannot be written down
 }
 
 // False: it is no look of a purge.
@@ -74,7 +81,8 @@ bool Controller::Impl::purge_looked(const LookedUp& event) {
   } else if (event.found->state == DomainState::absent) {
     step.gone = true;
   } else {
-    step.stop = local_op();
+    purged_once = false;
+    step.stop = purge_op();
     effects.push_back(DispatchStop{*step.stop, event.vm, Duration(0), timers().destroy_timeout});
   }
   return true;

@@ -71,12 +71,14 @@ void Controller::Impl::deliver_entry(const Delivered& event) {
   const bool counts = activated && event.message.epoch == view_epoch;
   if (own) note_own(event.message.body);
   if (!counts) return;
+  const auto* condemn = std::get_if<Condemn>(&event.message.body);
+  const bool condemned = condemn != nullptr && condemn->host == self_host();
+  const bool in_force = member_synced && synced_member(state, self.node) != nullptr;
+  if (condemned && !in_force) begin_purge();
   if (member_synced) {
     apply_entry(entry);
     return;
   }
-  const auto* condemn = std::get_if<Condemn>(&event.message.body);
-  if (condemn != nullptr && condemn->host == self_host()) begin_purge();
   // Nobody takes another state before all have heard of its own: it may be the newer one.
   if (!joining || !hello_delivered) return;
   if (const auto* mark = std::get_if<Mark>(&event.message.body)) {
@@ -226,6 +228,8 @@ void Controller::Impl::on(const SnapshotArrived& event) {
               ": it does not take the state of another one";
     return;
   }
+  // Meant for others: a condemned boot is given none (R21).
+  if (is_dead(event.state, self_host())) return;
   std::vector<LogEntry> buffered = std::move(joining->buffered);
   joining->buffered.clear();
   joining->caught_up = true;

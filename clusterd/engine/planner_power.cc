@@ -67,8 +67,8 @@ void plan_lost(const ClusterState& state, NodeId id, ClusterTime now, PowerPlan&
   // At a cold start a missing host may still be booting: look first, act after startup_wait
   // (R19). A host that reads off is fenced at once: that costs it nothing and proves its death.
   const ClusterTime patience = loss.since + state.config.cluster.startup_wait;
-  const bool wait = loss.cold_start && !loss.ordered && loss.last_reading != Power::off &&
-                    now < patience;
+  const bool wait = (loss.cold_start || loss.look_first) && !loss.ordered &&
+                    loss.last_reading != Power::off && now < patience;
   if (wait) sooner(plan.next, patience);
   const auto by = executor(state, id, wait ? loss.readings : loss.attempts);
   if (!by) return;
@@ -91,7 +91,9 @@ void plan_power_on(const ClusterState& state, NodeId id, ClusterTime now, PowerP
 // The operator wants a host off that is alive.
 void plan_ordered(const ClusterState& state, NodeId id, PowerPlan& plan) {
   const NodeState& node = state.nodes.at(id);
-  if (!node.fence_ordered || node.loss || node.power) return;
+  const bool there = node.fence_ordered && (in_view(state, {id, *node.fence_ordered}) ||
+                                            state.view.ring_only.contains(id));
+  if (!there || node.loss || node.power) return;
   const auto by = executor(state, id, 0);
   if (by) plan.intents.push_back(OperatePower{PowerOpKind::fence, {id, *node.fence_ordered}, *by});
 }
@@ -155,7 +157,7 @@ std::string fence_wait(const ClusterState& state, NodeId id, ClusterTime now) {
   }
   if (!needs_proof(state, id)) return "nothing needs its proof of death";
   const ClusterTime patience = loss.since + state.config.cluster.startup_wait;
-  if (loss.cold_start && loss.attempts == 0 && now < patience) {
+  if ((loss.cold_start || loss.look_first) && loss.attempts == 0 && now < patience) {
     text = "it may be on its way back: it is fenced in " +
            std::to_string((patience - now).count() / 1000 + 1) + " s";
   } else if (const ClusterTime first = loss.since + fence_delay(state, id);

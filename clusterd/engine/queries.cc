@@ -229,12 +229,18 @@ std::uint64_t weight_of(const ClusterState& state, NodeId node) {
 }  // namespace
 
 Duration fence_delay(const ClusterState& state, NodeId target) {
-  if (state.view.votes.size() != 2 || state.view.members.size() != 1) return Duration(0);
+  const bool arbitrated = state.view.device_votes > 0;
+  if (state.view.votes.size() != 2 || state.view.members.size() != 1 || arbitrated) {
+    return Duration(0);
+  }
   const NodeId self = state.view.members.begin()->first;
   const std::uint64_t ours = weight_of(state, self);
   const std::uint64_t theirs = weight_of(state, target);
   const bool better = ours != theirs ? ours > theirs : self < target;
-  return better ? Duration(0) : state.config.cluster.priority_delay;
+  if (better) return Duration(0);
+  // Each may know of the other's VMs what is a moment old, and both wait: then the lower one goes.
+  const Duration delay = state.config.cluster.priority_delay;
+  return self < target ? delay : delay + delay / 2;
 }
 
 std::string fence_brake(const ClusterState& state, ClusterTime now) {

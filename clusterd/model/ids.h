@@ -47,6 +47,9 @@ struct Host {
   friend auto operator<=>(const Host&, const Host&) = default;
 };
 
+// Of what a condemned boot does to its VMs: later than every intent.
+inline constexpr Epoch kPurgeEpoch{~std::uint64_t{0}};
+
 // An operation is named by the log position of its intent.
 struct OpId {
   Epoch epoch;

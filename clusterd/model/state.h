@@ -143,11 +143,12 @@ struct Loss {
   std::string last_failure;      // what the last attempt said; empty: none failed yet
   std::uint64_t failover = 0;    // id of the failover record this belongs to
   bool held = false;  // an operator called its fence off: none begins until he orders one
+  bool look_first = false;  // since `arm`: it may be on its way back, as at a cold start
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.boot, s.since, s.cold_start, s.ordered, s.attempts, s.readings, s.next_attempt,
-      s.last_reading, s.last_failure, s.failover, s.held);
+      s.last_reading, s.last_failure, s.failover, s.held, s.look_first);
   }
   friend bool operator==(const Loss&, const Loss&) = default;
 };

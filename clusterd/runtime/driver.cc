@@ -291,8 +291,14 @@ void Driver::execute(const Reply& effect) { ports_.control.reply(effect.client, 
 void Driver::execute(const LogLine& effect) { log(effect.line); }
 
 void Driver::execute(const Exit& effect) {
+  if (effect.purged && callbacks_.renew_boot) {
+    if (const Status renewed = callbacks_.renew_boot(); !renewed) {
+      log("the purged boot cannot be renewed: " + renewed.error().message);
+      return;
+    }
+  }
   exited_ = true;
-  if (callbacks_.exit) callbacks_.exit(effect.code, effect.reason, effect.purged);
+  if (callbacks_.exit) callbacks_.exit(effect.code, effect.reason);
 }
 
 void Driver::give_up(const std::string& reason) { execute(Exit{1, reason}); }

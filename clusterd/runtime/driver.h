@@ -44,8 +44,10 @@ struct DriverCallbacks {
   // unread in a socket (protocol R14).
   std::function<void()> poll;
   std::function<void(const std::string& line)> log;
-  // `purged`: as in model/effect.h.
-  std::function<void(int code, const std::string& reason, bool purged)> exit;
+  // From the next start on this host is another boot (Exit::purged); with an error the daemon
+  // stays.
+  std::function<Status()> renew_boot;
+  std::function<void(int code, const std::string& reason)> exit;
   // A message was refused. `reason` is a fixed word: a WireFault's name, fragment, snapshot, or
   // own (this daemon would have sent it).
   std::function<void(NodeId sender, std::string_view reason)> rejected;

@@ -46,7 +46,7 @@ Result<Loaded> load(Store& store, const Hypervisor& hypervisor, ClusterTime wall
   }
   Loaded loaded;
   loaded.start.condition = stored.condition;
-  loaded.start.ha_domains = !hypervisor.protected_vms().empty();
+  loaded.start.guarded = hypervisor.protected_vms();
   loaded.start.wall = wall;
   loaded.problem = stored.problem;
   if (stored.condition != StoreCondition::intact) return loaded;

@@ -120,7 +120,7 @@ void Checkers::check_constraints(const SimHost& host, VmId vm) {
 
 void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
   ++activity_.stops;
-  if (order.op.epoch == Epoch(0)) return;  // a condemned boot purges itself (R21)
+  if (order.op.epoch == kPurgeEpoch) return;  // a condemned boot purges itself (R21)
   check_may_act(host, "stops " + name_of(order.vm));
   check_armed(host, order.op, "stops " + name_of(order.vm));
 }

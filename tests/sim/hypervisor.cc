@@ -100,7 +100,7 @@ void SimHypervisor::pass_hook(const DispatchStart& order, const Plan& plan,
       return;
     }
     // Revoked, then looked: what is there now was there before.
-    host_.grants.erase(order.vm);
+    revoke(order.vm, order.op);
     const DomainState state = observe(order.vm).state;
     const Outcome outcome =
         state == DomainState::absent ? Outcome::failed_without_effect : Outcome::unknown;
@@ -175,8 +175,14 @@ void SimHypervisor::stop(const DispatchStop& order) {
   env_.on_host(host_, delay, [this, order, session = session_] { finish_stop(order, session); });
 }
 
+// The grant of a newer operation stays.
+void SimHypervisor::revoke(VmId vm, OpId op) {
+  const auto grant = host_.grants.find(vm);
+  if (grant != host_.grants.end() && grant->second <= op) host_.grants.erase(grant);
+}
+
 void SimHypervisor::finish_stop(const DispatchStop& order, std::uint64_t session) {
-  host_.grants.erase(order.vm);
+  revoke(order.vm, order.op);
   vanish(order.vm, StopCause::destroyed);
   if (session != session_) return;
   post_later(env_.between(milliseconds(1), milliseconds(20)),
@@ -224,7 +230,7 @@ void SimHypervisor::answer_look(VmId vm, std::uint64_t look) {
 
 void SimHypervisor::revoke_and_look(const RevokeAndLook& order) {
   // A create call that has not reached its hook finds no grant there any more.
-  host_.grants.erase(order.vm);
+  revoke(order.vm, order.op);
   answer_look(order.vm, order.look);
 }
 

@@ -91,6 +91,7 @@ class SimHypervisor final : public Hypervisor {
   void changed(VmId vm, StopCause cause);
   void answer_look(VmId vm, std::uint64_t look);
   void end(const DispatchStart& order, Outcome outcome, DomainState state, std::string detail);
+  void revoke(VmId vm, OpId op);
   void finish_stop(const DispatchStop& order, std::uint64_t session);
   [[nodiscard]] DomainObservation observe(VmId vm) const;
 

@@ -76,8 +76,11 @@ DriverCallbacks SimNode::callbacks() {
   calls.log = [this](const std::string& line) {
     env_.trace.say([&] { return name_of(id()) + "      log: " + line; });
   };
-  calls.exit = [this](int code, const std::string& reason, bool purged) {
-    if (purged) host_.boot = BootId{env_.uuid()};
+  calls.renew_boot = [this] {
+    host_.boot = BootId{env_.uuid()};
+    return ok_status();
+  };
+  calls.exit = [this](int code, const std::string& reason) {
     env_.trace.say(
         [&] { return name_of(id()) + "      exit " + std::to_string(code) + ": " + reason; });
     hooks_.exited(*this, code, reason);

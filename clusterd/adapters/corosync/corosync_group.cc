@@ -145,7 +145,7 @@ void CorosyncGroup::opened(Result<std::shared_ptr<Connection>> result) {
   const Status watched = watch();
   if (!watched) return lose(watched.error().message);
   watch_agreement();
-  silent_.clear();
+  if (!std::exchange(silent_, {}).empty()) listener_.on_silent({});
   read_links();
 }
 

@@ -240,6 +240,39 @@ TEST_CASE("apply: a new boot of the same machine proves the old one dead") {
   }
 }
 
+TEST_CASE("apply: a condemned boot that comes back proves nothing about those after it") {
+  Lab lab("n1");
+  const Host living = host_of(lab.state, n1);
+  const BootId condemned{numbered_uuid(4, 999)};
+  lab.state.nodes.at(n1).dead[condemned] = {DeathCause::fenced, lab.state.time, "test"};
+  Activate activate;
+  activate.epoch = lab.state.position.epoch.next();
+  activate.members = lab.state.view.members;
+  activate.members.at(n1).boot = condemned;
+  activate.votes = lab.state.view.votes;
+  activate.trusted = true;
+  REQUIRE(say(lab.state, n2, activate).refusal.empty());
+  CHECK(lab.state.view.members.at(n1).phase == MemberPhase::joining);
+  CHECK_FALSE(lab.state.nodes.at(n1).dead.contains(living.boot));
+  CHECK(lab.state.vms.at(lab.web).holders.contains(living));
+}
+
+TEST_CASE("apply: an order to fence a living host is carried out once") {
+  Lab lab("n1");
+  lab.calibrate(Power::on);
+  const Host host = host_of(lab.state, n1);
+  REQUIRE_FALSE(say(lab.state, n2, OrderNode{host, NodeOrderKind::fence, false, 1}).refusal.empty());
+  REQUIRE(say(lab.state, n2, OrderNode{host, NodeOrderKind::fence, true, 1}).refusal.empty());
+  const OpId op = lab.fence_n1();
+  REQUIRE(say(lab.state, n2, off(op)).refusal.empty());
+  // It is in the view: its VMs stay held, and nothing is left of the order.
+  CHECK(lab.state.vms.at(lab.web).holders.contains(host));
+  CHECK_FALSE(lab.state.nodes.at(n1).fence_ordered);
+  CHECK_FALSE(say(lab.state, n2, OperatePower{PowerOpKind::fence, host, n2}).refusal.empty());
+  lab.lose_n1();
+  CHECK(lab.state.nodes.at(n1).loss);
+}
+
 TEST_CASE("apply: a host whose daemon is gone but which is in the ring is not lost") {
   Lab lab("n1");
   Activate activate;

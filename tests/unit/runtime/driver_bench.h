@@ -92,7 +92,7 @@ class DriverBench {
     problem = loaded.value().problem;
     condition = loaded.value().start.condition;
     DriverCallbacks calls;
-    calls.exit = [this](int, const std::string& reason, bool) { exit_reason = reason; };
+    calls.exit = [this](int, const std::string& reason) { exit_reason = reason; };
     calls.rejected = [this](NodeId sender, std::string_view reason) {
       ++rejected[{sender, std::string(reason)}];
     };
