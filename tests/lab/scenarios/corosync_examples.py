@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Corosync takes the configurations of etc/corosync as they are, and refuses a broken one.
 
-No lab: `corosync -t` reads a file and ends. It wants the key that `corosync-keygen` would make, so a
-copy names one of its own.
+No lab: `corosync -t` reads a file and ends. It wants the key that `corosync-keygen` would make, so
+a copy names one of its own.
 """
 
 import glob
@@ -31,8 +31,8 @@ def main():
             sound = accepted(folder, text)
             # The control: the test must be able to fail.
             broken = accepted(folder, text.replace("nodeid: 2", "nodeid: 1", 1))
-            print(f"{os.path.basename(path)}: {'accepted' if sound else 'REFUSED'}; with an id twice "
-                  f"{'ACCEPTED' if broken else 'refused'}")
+            print(f"{os.path.basename(path)}: {'accepted' if sound else 'REFUSED'}; "
+                  f"with an id twice {'ACCEPTED' if broken else 'refused'}")
             failed += not sound or broken
     print("FAILED" if failed else "passed")
     return 1 if failed else 0

@@ -261,7 +261,8 @@ TEST_CASE("apply: an order to fence a living host is carried out once") {
   Lab lab("n1");
   lab.calibrate(Power::on);
   const Host host = host_of(lab.state, n1);
-  REQUIRE_FALSE(say(lab.state, n2, OrderNode{host, NodeOrderKind::fence, false, 1}).refusal.empty());
+  const OrderNode order{host, NodeOrderKind::fence, false, 1};
+  REQUIRE_FALSE(say(lab.state, n2, order).refusal.empty());
   REQUIRE(say(lab.state, n2, OrderNode{host, NodeOrderKind::fence, true, 1}).refusal.empty());
   const OpId op = lab.fence_n1();
   REQUIRE(say(lab.state, n2, off(op)).refusal.empty());
