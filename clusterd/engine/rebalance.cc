@@ -144,7 +144,7 @@ class Balancer {
   std::uint32_t spread(const PlacementInput& input) {
     read_sides(input);
     std::int64_t widest = 0;
-    for (const std::size_t i : {0, 1}) {
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
       std::int64_t least = std::numeric_limits<std::int64_t>::max();
       std::int64_t most = 0;
       for (const auto& [id, side] : sides_) {

@@ -137,8 +137,10 @@ void Checkers::check_armed(const SimHost& host, OpId op, const std::string& what
 bool Checkers::is_ordered(const SimHost& host, NodeId target) const {
   const Standing standing = standing_(host.id);
   if (!standing.known) return false;
-  const NodeState& node = standing.state->nodes.at(target);
-  return node.fence_ordered.has_value() || (node.loss && node.loss->ordered);
+  const auto node = standing.state->nodes.find(target);
+  if (node == standing.state->nodes.end()) return false;
+  return node->second.fence_ordered.has_value() ||
+         (node->second.loss && node->second.loss->ordered);
 }
 
 void Checkers::on_power_order(const SimHost& host, const DispatchPower& order) {

@@ -39,7 +39,8 @@ std::vector<Event> sample_events() {
       ClientRequest{ClientId(3), apply, "uid 0"},
       ClientGone{ClientId(3)},
       StopRequested{},
-      MessageRejected{NodeId(2), "malformed"}};
+      MessageRejected{NodeId(2), "malformed"},
+      PeersSilent{{NodeId(1), NodeId(3)}}};
   for (const Message& message : sample_messages()) {
     events.push_back(Delivered{n2, message, Digest(6)});
   }

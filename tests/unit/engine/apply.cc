@@ -243,7 +243,7 @@ TEST_CASE("apply: a new boot of the same machine proves the old one dead") {
 TEST_CASE("apply: a condemned boot that comes back proves nothing about those after it") {
   Lab lab("n1");
   const Host living = host_of(lab.state, n1);
-  const BootId condemned{numbered_uuid(4, 999)};
+  const BootId condemned{test::numbered_uuid(4, 999)};
   lab.state.nodes.at(n1).dead[condemned] = {DeathCause::fenced, lab.state.time, "test"};
   Activate activate;
   activate.epoch = lab.state.position.epoch.next();

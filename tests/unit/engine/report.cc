@@ -119,7 +119,7 @@ TEST_CASE("report: what a lost node waits for") {
   told.cluster.node_declaration("n1").fencing = {{"bmc"}};
   SECTION("the next attempt") {
     CHECK(told.node() ==
-          "lost: it goes first if it is alive, as its VMs matter more: it is fenced in 6 s "
+          "lost: it goes first if it is alive, as its VMs matter more: it is fenced in 8 s "
           "(priority_delay)");
     state.config.cluster.priority_delay = Duration(0);
     CHECK(told.node() == "lost: fencing attempt 1 follows");

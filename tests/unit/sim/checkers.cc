@@ -13,7 +13,8 @@ namespace {
 
 struct Bench {
   SimEnv env{1};
-  Standing standing{true, std::chrono::seconds(60), LocalView{}, true, SimTime(0)};
+  ClusterState state;
+  Standing standing{true, std::chrono::seconds(60), LocalView{}, &state, true, SimTime(0)};
   SimTime together{0};
   Checkers checkers{env, [this](NodeId) { return standing; },
                     [this](NodeId, NodeId) { return together; }};
@@ -222,6 +223,16 @@ TEST_CASE("checkers: L3 counts what happens to a cluster that is left alone") {
   cluster.node(cluster.active_on(1).front()).hypervisor().crash(vm_id(1));
   cluster.run_for(std::chrono::minutes(2));
   CHECK_FALSE(cluster.checkers().activity() == before);
+}
+
+TEST_CASE("what was decided after a disarm is a violation, what was decided before is not") {
+  Bench bench;
+  bench.state.armed = false;
+  bench.state.disarm.index = LogIndex(7);
+  bench.checkers.on_start(bench.host(1), bench.start(7));
+  CHECK(bench.rule().empty());
+  bench.checkers.on_start(bench.host(1), bench.start(8));
+  CHECK(bench.rule() == "R28");
 }
 
 TEST_CASE("simulator: one seed gives one run, another seed another") {
