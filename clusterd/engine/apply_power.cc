@@ -260,7 +260,9 @@ std::string on(Entry& entry, const FoundOff& body) {
   const auto found = state.nodes.find(body.target.node);
   if (found == state.nodes.end()) return "no such node";
   const NodeState& node = found->second;
-  if (in_view(state, body.target)) return "the target is a member";
+  if (in_view(state, body.target) || state.view.ring_only.contains(body.target.node)) {
+    return "the target is alive in the ring";
+  }
   if (!node.loss || node.loss->boot != body.target.boot) return "the target is not lost";
   if (!node.facts.never_sleeps) return "it may sleep: off is no proof";
   if (body.level.empty()) return "no device says so";

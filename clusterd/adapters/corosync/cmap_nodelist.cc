@@ -8,23 +8,6 @@ namespace clusterd {
 
 namespace {
 
-struct Free {
-  void operator()(char* text) const { std::free(text); }
-};
-
-std::string string_at(cmap_handle_t cmap, const std::string& key) {
-  char* text = nullptr;
-  if (cmap_get_string(cmap, key.c_str(), &text) != CS_OK) return {};
-  const std::unique_ptr<char, Free> owner(text);
-  return text;
-}
-
-std::uint32_t number_at(cmap_handle_t cmap, const std::string& key, std::uint32_t otherwise) {
-  std::uint32_t number = otherwise;
-  if (cmap_get_uint32(cmap, key.c_str(), &number) != CS_OK) return otherwise;
-  return number;
-}
-
 // The positions K in `nodelist.node.K.`; they need not be consecutive after a reload.
 Result<std::map<unsigned, bool>> positions(cmap_handle_t cmap) {
   cmap_iter_handle_t iterator{};
@@ -44,6 +27,22 @@ Result<std::map<unsigned, bool>> positions(cmap_handle_t cmap) {
 constexpr std::uint32_t kDefaultSyncTimeout = 30'000;
 
 }  // namespace
+
+std::string string_at(cmap_handle_t cmap, const std::string& key) {
+  struct Free {
+    void operator()(char* text) const { std::free(text); }
+  };
+  char* text = nullptr;
+  if (cmap_get_string(cmap, key.c_str(), &text) != CS_OK) return {};
+  const std::unique_ptr<char, Free> owner(text);
+  return text;
+}
+
+std::uint32_t number_at(cmap_handle_t cmap, const std::string& key, std::uint32_t otherwise) {
+  std::uint32_t number = otherwise;
+  if (cmap_get_uint32(cmap, key.c_str(), &number) != CS_OK) return otherwise;
+  return number;
+}
 
 Error corosync_error(const std::string& what, cs_error_t code) {
   // The ones an operator meets; cs_strerror says no more than the enumerator's name.

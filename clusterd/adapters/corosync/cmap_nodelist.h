@@ -30,6 +30,11 @@ struct Nodelist {
 // The same on an open connection.
 [[nodiscard]] Result<Nodelist> read_nodelist(cmap_handle_t cmap);
 
+// What stands at a key; empty or `otherwise` when it is not there, or of another type.
+[[nodiscard]] std::string string_at(cmap_handle_t cmap, const std::string& key);
+[[nodiscard]] std::uint32_t number_at(cmap_handle_t cmap, const std::string& key,
+                                      std::uint32_t otherwise);
+
 // "libcpg: cannot join: Corosync is not ready yet (code 6)", shared by this folder.
 [[nodiscard]] Error corosync_error(const std::string& what, cs_error_t code);
 

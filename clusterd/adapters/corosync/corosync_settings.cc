@@ -4,20 +4,13 @@
 #include <corosync/votequorum.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
-#include <memory>
 
 #include "clusterd/adapters/corosync/cmap_nodelist.h"
 
 namespace clusterd {
 namespace {
-
-struct Free {
-  void operator()(char* text) const { std::free(text); }
-};
 
 class Cmap {
  public:
@@ -29,52 +22,41 @@ class Cmap {
   Cmap& operator=(const Cmap&) = delete;
 
   [[nodiscard]] cs_error_t code() const { return code_; }
-  [[nodiscard]] std::string text(const char* key) const {
-    char* found = nullptr;
-    if (cmap_get_string(handle_, key, &found) != CS_OK) return {};
-    return std::unique_ptr<char, Free>(found).get();
-  }
-  [[nodiscard]] std::uint32_t number(const char* key) const {
-    std::uint32_t found = 0;
-    return cmap_get_uint32(handle_, key, &found) == CS_OK ? found : 0;
-  }
-  // Links of the node that has the fewest, and how many nodes there are.
-  void count_links(CorosyncSettings& settings) const {
-    std::map<unsigned, std::size_t> links;
-    cmap_iter_handle_t iterator{};
-    if (cmap_iter_init(handle_, "nodelist.node.", &iterator) != CS_OK) return;
-    char key[CMAP_KEYNAME_MAXLEN + 1] = {};
-    while (cmap_iter_next(handle_, iterator, key, nullptr, nullptr) == CS_OK) {
-      unsigned node = 0;
-      unsigned link = 0;
-      int end = 0;
-      if (std::sscanf(key, "nodelist.node.%u.", &node) != 1) continue;
-      links[node];
-      if (std::sscanf(key, "nodelist.node.%u.ring%u_addr%n", &node, &link, &end) == 2 && end > 0) {
-        ++links[node];
-      }
-    }
-    cmap_iter_finalize(handle_, iterator);
-    settings.nodes = links.size();
-    const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
-    const auto fewest = std::min_element(links.begin(), links.end(), less);
-    if (fewest != links.end()) settings.links = fewest->second;
-  }
+  [[nodiscard]] cmap_handle_t get() const { return handle_; }
 
  private:
   cmap_handle_t handle_ = 0;
   cs_error_t code_;
 };
 
+// Of the node that has the fewest; a link is a key nodelist.node.K.ringN_addr.
+std::size_t fewest_links(cmap_handle_t cmap) {
+  std::map<unsigned, std::size_t> links;
+  cmap_iter_handle_t iterator{};
+  if (cmap_iter_init(cmap, "nodelist.node.", &iterator) != CS_OK) return 0;
+  char key[CMAP_KEYNAME_MAXLEN + 1] = {};
+  while (cmap_iter_next(cmap, iterator, key, nullptr, nullptr) == CS_OK) {
+    unsigned node = 0;
+    unsigned link = 0;
+    int end = 0;
+    const int read = std::sscanf(key, "nodelist.node.%u.ring%u_addr%n", &node, &link, &end);
+    if (read >= 1) links[node] += end > 0 ? 1 : 0;
+  }
+  cmap_iter_finalize(cmap, iterator);
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const auto fewest = std::min_element(links.begin(), links.end(), less);
+  return fewest == links.end() ? 0 : fewest->second;
+}
+
 // A key that stands nowhere has Corosync's default: nothing is authenticated.
 bool is_set(const std::string& algorithm) { return !algorithm.empty() && algorithm != "none"; }
 
-Status read_quorum(std::uint32_t self, CorosyncSettings& settings) {
+Status read_quorum(NodeId self, CorosyncSettings& settings) {
   votequorum_handle_t quorum{};
   cs_error_t rc = votequorum_initialize(&quorum, nullptr);
   if (rc != CS_OK) return corosync_error("libvotequorum: cannot connect", rc);
   votequorum_info info{};
-  rc = votequorum_getinfo(quorum, self, &info);
+  rc = votequorum_getinfo(quorum, self.value, &info);
   votequorum_finalize(quorum);
   if (rc != CS_OK) return corosync_error("libvotequorum: this node's flags", rc);
   settings.two_node = (info.flags & VOTEQUORUM_INFO_TWONODE) != 0;
@@ -179,18 +161,21 @@ Result<CorosyncSettings> read_corosync_settings() {
   if (cmap.code() != CS_OK) {
     return corosync_error("libcmap: cannot connect to Corosync", cmap.code());
   }
+  const auto list = read_nodelist(cmap.get());
+  if (!list) return list.error();
   CorosyncSettings settings;
-  if (const std::string transport = cmap.text("totem.transport"); !transport.empty()) {
+  settings.nodes = list.value().nodes.size();
+  settings.links = fewest_links(cmap.get());
+  const auto text = [&](const char* key) { return string_at(cmap.get(), key); };
+  const auto span = [&](const char* key) { return Duration(number_at(cmap.get(), key, 0)); };
+  if (const std::string transport = text("totem.transport"); !transport.empty()) {
     settings.transport = transport;
   }
-  settings.authenticated = is_set(cmap.text("totem.crypto_hash")) ||
-                           is_set(cmap.text("totem.crypto_cipher")) ||
-                           cmap.text("totem.secauth") == "on";
-  settings.token = Duration(cmap.number("runtime.config.totem.token"));
-  settings.consensus = Duration(cmap.number("runtime.config.totem.consensus"));
-  cmap.count_links(settings);
-  const std::uint32_t self = cmap.number("runtime.votequorum.this_node_id");
-  if (const Status read = read_quorum(self, settings); !read) return read.error();
+  settings.authenticated = is_set(text("totem.crypto_hash")) ||
+                           is_set(text("totem.crypto_cipher")) || text("totem.secauth") == "on";
+  settings.token = span("runtime.config.totem.token");
+  settings.consensus = span("runtime.config.totem.consensus");
+  if (const Status read = read_quorum(list.value().self, settings); !read) return read.error();
   return settings;
 }
 
