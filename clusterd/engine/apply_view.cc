@@ -56,7 +56,7 @@ void note_return(ClusterState& state, NodeState& node, const Member& member) {
   if (node.departure && node.departure->boot != member.boot) node.departure.reset();
 }
 
-void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& before) {
+void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& before, bool cold) {
   NodeState& node = state.nodes[id];
   const auto previous = before.members.find(id);
   const bool known = previous != before.members.end() &&
@@ -85,10 +85,11 @@ void welcome(ClusterState& state, NodeId id, Member& member, const ActiveView& b
   }
   // Only now: a boot that came back from the dead proves nothing about those after it.
   if (!other_machine) prove_earlier_boots(state, id, member);
-  // Its daemon was here, and it has booted since: no view in between missed it.
-  const bool rebooted = node.boot != BootId{} && node.boot != member.boot &&
-                        before.members.contains(id) && !node.departure;
-  if (rebooted) note_unclean_exit(state, id);
+  // Its daemon was here, and it has booted since: no view in between missed it. That all hosts
+  // lost their power says nothing of this one.
+  const bool rebooted = previous != before.members.end() && previous->second.boot != BootId{} &&
+                        node.boot != BootId{} && node.boot != member.boot && !node.departure;
+  if (rebooted && !cold) note_unclean_exit(state, id);
   const bool returned = node.loss.has_value() || before.members.count(id) == 0;
   note_return(state, node, member);
   node.machine = member.machine;
@@ -118,6 +119,17 @@ void abandon_power(ClusterState& state) {
           "its executor " + node_name(state, node.power->executor.node) + " dropped out";
     }
     node.power.reset();
+  }
+}
+
+// Who is admitted late changes nothing for the others: what has stood in the log since the sender
+// wrote this, a Synced or a Demote, still holds.
+void keep_phases(ActiveView& view, const ActiveView& before) {
+  for (auto& [id, member] : view.members) {
+    const auto known = before.members.find(id);
+    const bool same = known != before.members.end() &&
+                      known->second.incarnation == member.incarnation;
+    if (same) member.phase = known->second.phase;
   }
 }
 
@@ -166,11 +178,12 @@ std::string on(Entry& entry, const Activate& body) {
     record(state, EventKind::founded, entry.sender, std::nullopt,
            "cluster " + state.name + " was founded");
   }
-  state.accepted = state.accepted && body.trusted;
+  state.accepted = state.accepted && (body.trusted || body.admits);
   state.view = ActiveView{body.members,      body.ring_only, body.votes, body.device_votes,
                           body.wait_for_all, body.trusted,   Authority::restricted};
+  if (body.admits) keep_phases(state.view, before);
   for (const auto& [id, name] : body.names) state.nodes[id].name = name;
-  for (auto& [id, member] : state.view.members) welcome(state, id, member, before);
+  for (auto& [id, member] : state.view.members) welcome(state, id, member, before, body.cold);
   const std::set<NodeId> lost = miss_absent(state, before, body.cold);
   abandon_power(state);
   update_authority(state);

@@ -95,6 +95,7 @@ void Controller::Impl::on(const InputsDrained&) {
   last_drain = now;
   deadline = now + kCalm;
   keep_view();
+  say_synced();
   purge_guests();
   tell_condemned();
   transfer();

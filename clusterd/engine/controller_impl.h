@@ -264,6 +264,8 @@ struct Controller::Impl : ControllerMemory {
   void admit_late();
   void found();
   void activate_in_turn();
+  void say_synced();
+  [[nodiscard]] bool awaits_state(NodeId id, const Member& member) const;
   void transfer();          // Mark and Snapshot for joining members
   void acknowledge();
   void count_digest(NodeId node, const Ack& ack);  // R29

@@ -249,8 +249,23 @@ void Controller::Impl::on(const SnapshotArrived& event) {
   sync_asked = state.position.index;
   installing = durable = sync_asked;  // durable when the effect is carried out, or this daemon ends
   effects.push_back(InstallState{sync_asked});
-  // Once: a view keeps what is sent in it, and the next view asks for everything anew (R12).
-  multicast(Synced{state.position.index, state.position.chain});
+}
+
+// Again until it counts: a member admitted meanwhile opens an epoch, and what was sent in the one
+// before is void (R2).
+void Controller::Impl::say_synced() {
+  if (!joining || !joining->caught_up) return;
+  const Member* member = member_of(state, self.node);
+  if (member == nullptr || member->incarnation != self.incarnation) return;
+  if (!awaits_state(self.node, *member)) return;
+  multicast_once(Synced{state.position.index, state.position.chain});
+}
+
+// A condemned boot, or another machine under this node id, is given none.
+bool Controller::Impl::awaits_state(NodeId id, const Member& member) const {
+  const NodeState& node = state.nodes.at(id);
+  return member.phase == MemberPhase::joining && member.boot != BootId{} &&
+         node.machine == member.machine && !node.dead.contains(member.boot);
 }
 
 void Controller::Impl::keep_view() {
@@ -355,11 +370,8 @@ void Controller::Impl::transfer() {
   if (!is_coordinator()) return;
   std::string who;
   for (const auto& [id, member] : state.view.members) {
-    const bool comes = member.phase == MemberPhase::joining && member.boot != BootId{} &&
-                       state.nodes[id].machine == member.machine &&
-                       !state.nodes[id].dead.contains(member.boot);
-    if (comes)
-      who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";
+    if (!awaits_state(id, member)) continue;
+    who += std::to_string(id.value) + "/" + std::to_string(member.incarnation.value) + " ";
   }
   // One transfer at a time for the same joiners in one epoch; a view change voids and renews it,
   // and one that leads nowhere is begun again.

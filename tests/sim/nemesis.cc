@@ -49,6 +49,7 @@ const std::vector<Nemesis::Kind>& Nemesis::all_kinds() {
       {"wipe_disk", &Nemesis::wipe_disk},
       {"corrupt_disk", &Nemesis::corrupt_disk},
       {"lying_disk", &Nemesis::lying_disk},
+      {"crash_loop", &Nemesis::crash_loop},
   };
   return kinds;
 }
@@ -141,6 +142,22 @@ void Nemesis::freeze_host(Prng& prng) {
 void Nemesis::kill_daemon(Prng& prng) {
   SimNode& node = any_node(prng);
   if (node.running()) node.kill_daemon();
+}
+
+void Nemesis::crash_daemons(Prng& prng) {
+  for (std::uint32_t id = 1; id <= cluster_.options().nodes; ++id) {
+    SimNode& node = cluster_.node(id);
+    if (prng.chance(700) && node.running()) node.kill_daemon();
+  }
+}
+
+// What kills one daemon kills its likes: they die together and return together, again and again.
+void Nemesis::crash_loop(Prng& prng) {
+  SimTime at{0};
+  for (std::uint64_t rounds = prng.below(8) + 1; rounds > 0; --rounds) {
+    later(at, [this, own = Prng(prng.next())]() mutable { crash_daemons(own); });
+    at += between(prng, milliseconds(2000), milliseconds(4000));
+  }
 }
 
 void Nemesis::stop_daemon(Prng& prng) {

@@ -26,6 +26,8 @@ class Nemesis {
   // Nothing goes wrong any more, and everything is repaired: links, devices, disks, frozen and
   // dead hosts.
   void quiet();
+  // Some daemons, or all, die in one instant.
+  void crash_daemons(Prng& prng);
   // "power_cut/4s partition/64s ...": the kinds and their mean pauses.
   [[nodiscard]] std::string kinds() const;
 
@@ -48,6 +50,7 @@ class Nemesis {
   void reboot(Prng& prng);
   void freeze_host(Prng& prng);
   void kill_daemon(Prng& prng);
+  void crash_loop(Prng& prng);
   void stop_daemon(Prng& prng);
   void freeze_daemon(Prng& prng);
   void starve_daemon(Prng& prng);

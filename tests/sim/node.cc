@@ -125,6 +125,9 @@ void SimNode::start_daemon() {
   driver_ = std::make_unique<Driver>(identity, std::move(loaded).value(), ports, callbacks(),
                                      local_now());
   hypervisor_.connect(sink);
+  if (options_.startup > SimTime(0)) {
+    ready_ = env_.queue.now() + env_.between(SimTime(0), options_.startup);
+  }
   network_.attach(id(), process_, *driver_, [this] { wake(); });
   wake();
 }
@@ -215,7 +218,7 @@ ClusterTime SimNode::wall_now() const {
 }
 
 void SimNode::wake() {
-  run_at(env_.queue.now() + env_.between(microseconds(20), microseconds(300)));
+  run_at(std::max(ready_, env_.queue.now() + env_.between(microseconds(20), microseconds(300))));
 }
 
 void SimNode::run_at(SimTime when) {

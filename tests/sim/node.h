@@ -30,6 +30,8 @@ class SimControl final : public Control {
 struct SimNodeOptions {
   SimTime boot{std::chrono::seconds(20)};     // power to Corosync
   SimTime restart{std::chrono::seconds(2)};   // systemd's RestartSec
+  // At most this long from joining the group until the daemon handles what it is told.
+  SimTime startup{0};
   SimHostSize size;
   bool never_sleeps = false;  // so its "off" may be a proof by itself
   bool record = false;
@@ -131,6 +133,7 @@ class SimNode {
   Duration clock_offset_;
   std::int64_t drift_ppm_ = 0;
   Duration wall_skew_;
+  SimTime ready_{0};  // not before this
   SimTime next_run_;
   std::uint64_t run_token_ = 0;
 };

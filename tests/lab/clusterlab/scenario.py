@@ -17,6 +17,7 @@ import glob
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -27,8 +28,8 @@ from .system import complete_path
 from .topology import DEFAULT_BIN, PREFIX_LENGTH, directory_of
 from .witness_process import WitnessProcess
 
-LOGS = ("nodes/*/disk/var/log", "nodes/*/control/state", "nodes/*/init.log", "bmc/*/*.log",
-        "arbiter/*.log", "declarations", "*.jsonl", "lab.json")
+LOGS = ("nodes/*/disk/var/log", "nodes/*/disk/var/lib/clusterd", "nodes/*/control/state",
+        "nodes/*/init.log", "bmc/*/*.log", "arbiter/*.log", "declarations", "*.jsonl", "lab.json")
 
 
 class Failure(Exception):
@@ -72,6 +73,7 @@ def run(body, *, node_count=4, guests=True, arbiter=False, token_ms=1000,
     complete_path()
     capabilities.require(guests, arbiter, programs)
     failed = True
+    cluster = None
     try:
         begin = time.monotonic()
         cluster = Cluster.up(
@@ -85,7 +87,7 @@ def run(body, *, node_count=4, guests=True, arbiter=False, token_ms=1000,
         failed = False
     except Exception:  # whatever it was: keep the logs, take the lab down, say so
         traceback.print_exc()
-        print(f"logs: {_keep_logs(options.name)}", file=sys.stderr)
+        print(f"logs: {_keep_logs(options.name, cluster)}", file=sys.stderr)
     finally:
         if options.keep:
             print(f"kept: the lab {options.name} is still up (lab status --name {options.name})")
@@ -108,11 +110,21 @@ def _options():
     return parser.parse_args()
 
 
-def _keep_logs(name):
-    """Copies the lab's logs beside its folder, over those of an earlier failure; returns where."""
+def _keep_logs(name, cluster):
+    """Copies the lab's logs, the nodes' states and recordings beside its folder, over those of an
+    earlier failure, and what each daemon says of the cluster; returns where."""
     source, target = directory_of(name), directory_of(name) + ".failed"
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(target)
+    for node in cluster.nodes if cluster else ():
+        if not cluster.node(node).powered:
+            continue
+        with open(os.path.join(target, f"status-{node}.txt"), "w", encoding="utf-8") as file:
+            try:
+                said = cluster.ctl_result(node, "status", timeout=10.0)
+                file.write(said.stdout + said.stderr)
+            except subprocess.TimeoutExpired as late:
+                file.write(f"{late}\n")
     for pattern in LOGS:
         for path in glob.glob(os.path.join(source, pattern)):
             copy = os.path.join(target, os.path.relpath(path, source))

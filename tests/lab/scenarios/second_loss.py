@@ -44,10 +44,12 @@ def two_die(scenario, cluster):
     deaths = {event["node"]: event["at_ms"] for event in told if event["kind"] == "node_dead"}
     fences = [event for event in told if event["kind"] == "fence_started"]
     expect(set(deaths) == {"n1", "n2"}, f"two deaths, both proven: {deaths}")
-    for event in fences:
-        scenario.step(f"    {event['at']}  {event['text']}")
-    second = [event["at_ms"] for event in fences if event["node"] == "n2"]
-    expect(second and min(second) < deaths["n1"], "the second fence did not wait for the first")
+    for event in told:
+        if event["kind"] in ("fence_started", "node_dead"):
+            scenario.step(f"    {event['at']}  {event['text']}")
+    # Its fence begins, or what was read before the ring broke tells that none is needed.
+    second = [event["at_ms"] for event in fences if event["node"] == "n2"] + [deaths["n2"]]
+    expect(min(second) < deaths["n1"], "the second proof did not wait for the first")
     started = sorted(event["vm"] for event in told if event["kind"] == "vm_starting")
     expect(started == ["vm1", "vm2"], f"each was started once: {started}")
     after = {(p.node, p.pid) for p in cluster.qemu_processes() if p.node == "n3"}

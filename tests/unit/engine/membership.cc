@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "clusterd/engine/apply.h"
 #include "tests/support/cluster_builder.h"
 
 using namespace clusterd;
@@ -238,4 +239,26 @@ TEST_CASE("membership: an Activate counts only from one who spoke, and quotes on
     activate.members.at(n2).phase = MemberPhase::demoted;
     CHECK(view.check(n1, activate) == "a member cannot begin demoted");
   }
+}
+
+TEST_CASE("membership: who is admitted late changes nothing for the others") {
+  ClusterState state = test::ClusterBuilder().node("n1").node("n2").node("n3").build();
+  const auto say = [&](NodeId from, Body body) {
+    const Member& sender = state.view.members.at(from);
+    Message message{state.position.epoch, sender.incarnation, state.time, std::move(body)};
+    return apply(state, {from, std::move(message), Digest(1)}).refusal;
+  };
+  // What the coordinator knew when it wrote the Activate, and what the log has said since.
+  state.view.members.at(n2).phase = MemberPhase::joining;
+  Activate admits;
+  admits.epoch = state.position.epoch.next();
+  admits.members = state.view.members;
+  admits.votes = state.view.votes;
+  admits.admits = true;
+  state.view.members.at(n3) = Member{};
+  REQUIRE(say(n2, Synced{}).empty());
+  REQUIRE(say(n1, admits).empty());
+  CHECK(state.view.members.at(n2).phase == MemberPhase::synced);
+  CHECK(state.view.members.at(n3).boot == admits.members.at(n3).boot);
+  CHECK(state.accepted);
 }
