@@ -126,7 +126,9 @@ function(clusterd_fuzz_tests)
     clusterd/runtime/reassembly.cc clusterd/runtime/tidy.cc
     clusterd/adapters/store/format.cc
     clusterd/adapters/qb/ipc_frames.cc
+    clusterd/adapters/process/child_process.cc
     resource-agents/libvirt/domain_xml.cc resource-agents/libvirt/host_capabilities.cc
+    resource-agents/probes/agent_words.cc
     fencing/agent/agent_call.cc fencing/agent/agent_process.cc fencing/agent/call_runner.cc
     fencing/agent/fence_test.cc fencing/agent/redact.cc fencing/agent/round.cc
     fencing/agent/wiped_text.cc)

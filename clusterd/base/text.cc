@@ -78,4 +78,31 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(first, text.find_last_not_of(kSpace) - first + 1));
 }
 
+std::string last_words(std::string_view output, std::size_t limit) {
+  std::string words;
+  while (!output.empty()) {
+    const std::size_t start = output.find_last_of("\n\r") + 1;  // npos + 1 is 0
+    std::string line;
+    for (const char c : output.substr(start)) line += (c >= ' ' && c <= '~') ? c : '?';
+    output = output.substr(0, start == 0 ? 0 : start - 1);
+    const std::size_t end = line.find_last_not_of(' ');
+    if (end == line.npos) continue;
+    line.resize(end + 1);
+    if (words.size() + line.size() + 3 > limit) {
+      if (words.empty()) words = line.substr(0, limit);
+      break;
+    }
+    words = words.empty() ? line : line + " / " + words;
+  }
+  return words;
+}
+
+std::string lower_ascii(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
 }  // namespace clusterd

@@ -27,4 +27,10 @@ namespace clusterd {
 // The text without the white space of XML (space, tab, line breaks) at both ends.
 [[nodiscard]] std::string trimmed(std::string_view text);
 
+// The last lines that say something, joined by " / ", printable ASCII only, at most `limit` bytes.
+[[nodiscard]] std::string last_words(std::string_view output, std::size_t limit);
+
+// A to Z made small, all else as it was.
+[[nodiscard]] std::string lower_ascii(std::string_view text);
+
 }  // namespace clusterd

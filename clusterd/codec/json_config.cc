@@ -52,7 +52,8 @@ Json json_of(const Timers& t) {
           {"leave_grace_ms", t.leave_grace.count()},
           {"calibration_interval_ms", t.calibration_interval.count()},
           {"start_after_timeout_ms", t.start_after_timeout.count()},
-          {"preempt_timeout_ms", t.preempt_timeout.count()}};
+          {"preempt_timeout_ms", t.preempt_timeout.count()},
+          {"unhealthy_timeout_ms", t.unhealthy_timeout.count()}};
 }
 
 Json limit(const std::optional<std::uint32_t>& value) {
@@ -112,16 +113,26 @@ Json json_of(const Probe& probe) {
   Json json{{"name", probe.name},
             {"interval_ms", probe.interval.count()},
             {"timeout_ms", probe.timeout.count()},
-            {"failures", probe.failures}};
+            {"failures", probe.failures},
+            {"required", probe.required}};
   switch (probe.kind) {
     case ProbeKind::tcp:
       json["tcp"] = {{"port", probe.port}};
       break;
     case ProbeKind::http:
-      json["http"] = {{"port", probe.port}, {"path", probe.path}, {"expect", probe.expect}};
+      json["http"] = {{"port", probe.port},
+                      {"path", probe.path},
+                      {"expect", probe.expect},
+                      {"body", probe.body}};
       break;
     case ProbeKind::exec:
       json["exec"] = {{"command", probe.command}};
+      break;
+    case ProbeKind::script:
+      json["script"] = {{"command", probe.command}};
+      break;
+    case ProbeKind::heartbeat:
+      json["heartbeat"] = {{"port", probe.port}};
       break;
   }
   return json;
@@ -130,7 +141,11 @@ Json json_of(const Probe& probe) {
 Json json_of(const HealthPolicy& health) {
   Json json{{"boot_grace_ms", health.boot_grace.count()},
             {"on_unhealthy", name_of(health.on_unhealthy)},
+            {"address", health.address},
             {"probes", Json::object()}};
+  if (!health.repair.empty()) {
+    json["repair"] = {{"command", health.repair}, {"timeout_ms", health.repair_timeout.count()}};
+  }
   if (health.guest_agent) {
     json["guest_agent"] = {{"interval_ms", health.guest_agent->interval.count()},
                            {"timeout_ms", health.guest_agent->timeout.count()},

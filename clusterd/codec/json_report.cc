@@ -189,7 +189,8 @@ const char* name_of(EventKind kind) {
       "node_unmanaged", "node_demoted", "fence_started", "fence_failed",  "node_dead",
       "power_on",      "vm_starting",   "vm_running",    "vm_stopping",   "vm_stopped",
       "vm_failed",     "vm_guest_off",  "vm_unexpected", "vm_duplicate",  "agent_answers",
-      "configuration", "order",         "fence_device",  "alarm",         "failover_done"};
+      "configuration", "order",         "fence_device",  "alarm",         "failover_done",
+      "vm_unhealthy",  "vm_healthy",    "vm_rebooted"};
   static_assert(sizeof kNames / sizeof *kNames ==
                 static_cast<std::size_t>(enum_last(EventKind{})) + 1);
   return kNames[static_cast<std::size_t>(kind)];

@@ -84,7 +84,10 @@ class Validator {
     require(p.failures <= limits::kTries, "too many failures of a probe");
     require(p.command.size() <= 256, "a probe's command with more than 256 words");
   }
-  void rules(const HealthPolicy& p) { require(p.probes.size() <= 64, "more than 64 probes"); }
+  void rules(const HealthPolicy& p) {
+    require(p.probes.size() <= 64, "more than 64 probes");
+    require(p.repair.size() <= 256, "a repair command with more than 256 words");
+  }
   void rules(const VmPolicy& p) {
     if (p.memory) require(*p.memory <= limits::kMemory, "a memory size out of range");
     if (p.vcpus) require(*p.vcpus <= limits::kVcpus, "a number of processors out of range");

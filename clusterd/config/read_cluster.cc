@@ -44,7 +44,8 @@ void read_timers(const YamlValue& value, Timers& t) {
               {"leave_grace", time_of(t.leave_grace, kNoWait)},
               {"calibration_interval", time_of(t.calibration_interval, milliseconds(10000))},
               {"start_after_timeout", time_of(t.start_after_timeout, kNoWait)},
-              {"preempt_timeout", time_of(t.preempt_timeout, kNoWait)}});
+              {"preempt_timeout", time_of(t.preempt_timeout, kNoWait)},
+              {"unhealthy_timeout", time_of(t.unhealthy_timeout, kNoWait)}});
 }
 
 void read_overcommit(const YamlValue& value, Overcommit& overcommit) {

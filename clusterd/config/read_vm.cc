@@ -1,3 +1,5 @@
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 #include "clusterd/config/read_sections.h"
@@ -57,16 +59,45 @@ YamlValue::Keys check_keys(Check& check) {
       {"failures", [&](const YamlValue& v) { set(check.failures, v.number(1, limits::kTries)); }}};
 }
 
-GuestAgentCheck read_guest_agent(const YamlValue& value) {
+// `preset`: how often is asked, and how many failures in a row are too many.
+struct Pace {
+  Duration interval{10000};
+  Duration timeout{5000};
+  std::uint32_t failures = 3;
+};
+constexpr Pace kFast{Duration(3000), Duration(2000), 3};
+constexpr Pace kNormal{};
+constexpr Pace kRelaxed{Duration(30000), Duration(10000), 5};
+
+template <class Check>
+void set_pace(Check& check, const Pace& pace) {
+  check.interval = pace.interval;
+  check.timeout = pace.timeout;
+  check.failures = pace.failures;
+}
+
+GuestAgentCheck read_guest_agent(const YamlValue& value, const Pace& pace) {
   GuestAgentCheck check;
+  set_pace(check, pace);
   auto keys = check_keys(check);
   keys.emplace("required", [&](const YamlValue& v) { set(check.required, v.boolean()); });
   value.keys(keys);
   return check;
 }
 
-Probe read_probe(const YamlValue& value) {
+// A program and its arguments; no shell.
+YamlValue::Visit command_of(std::vector<std::string>& into) {
+  return [&into](const YamlValue& v) {
+    v.items([&](const YamlValue& word) {
+      const auto text = word.text(limits::kDetail);
+      if (text) into.push_back(*text);
+    });
+  };
+}
+
+Probe read_probe(const YamlValue& value, const Pace& pace) {
   Probe probe;
+  set_pace(probe, pace);
   int kinds = 0;
   const auto kind = [&](ProbeKind is, YamlValue::Keys keys) {
     return [&probe, &kinds, is, keys = std::move(keys)](const YamlValue& v) {
@@ -88,46 +119,82 @@ Probe read_probe(const YamlValue& value) {
                set(probe.path, v.text(limits::kDetail));
                if (!probe.path.empty() && probe.path.front() != '/') v.error("must begin with /");
              }},
-            {"expect", [&](const YamlValue& v) { set(probe.expect, v.number(100, 599)); }}}));
-  keys.emplace("exec", kind(ProbeKind::exec, {{"command", [&](const YamlValue& v) {
-                                                 v.items([&](const YamlValue& word) {
-                                                   const auto text = word.text(limits::kDetail);
-                                                   if (text) probe.command.push_back(*text);
-                                                 });
-                                               }}}));
+            {"expect", [&](const YamlValue& v) { set(probe.expect, v.number(100, 599)); }},
+            {"body", [&](const YamlValue& v) { set(probe.body, v.text(limits::kDetail)); }}}));
+  keys.emplace("heartbeat", kind(ProbeKind::heartbeat, {{"port", port}}));
+  keys.emplace("exec", kind(ProbeKind::exec, {{"command", command_of(probe.command)}}));
+  keys.emplace("script", kind(ProbeKind::script, {{"command", command_of(probe.command)}}));
+  keys.emplace("required", [&](const YamlValue& v) { set(probe.required, v.boolean()); });
   if (!value.keys(keys)) return probe;
   if (probe.name.empty() && !value.has("name")) value.error("a probe needs a name");
-  if (kinds != 1) value.error("a probe has one of tcp, http, exec");
-  if (probe.kind == ProbeKind::exec && probe.command.empty() && kinds == 1) {
-    value.error("exec needs a command");
+  if (kinds != 1) {
+    value.error("a probe has one of tcp, http, exec, script, heartbeat");
+    return probe;
   }
-  if (probe.kind != ProbeKind::exec && probe.port == 0 && kinds == 1) {
-    value.error("a port is needed");
+  const bool runs = probe.kind == ProbeKind::exec || probe.kind == ProbeKind::script;
+  if (runs && probe.command.empty()) value.error("a command is needed");
+  if (runs && !probe.command.empty() && !probe.command.front().starts_with('/')) {
+    value.error("the command must begin with the full path of a program");
   }
+  if (!runs && probe.port == 0) value.error("a port is needed");
   return probe;
+}
+
+void read_repair(const YamlValue& value, HealthPolicy& health) {
+  value.keys({{"command", command_of(health.repair)}, {"timeout", [&](const YamlValue& v) {
+                 set(health.repair_timeout, wait(v, kShortest));
+               }}});
+  if (health.repair.empty()) {
+    value.error("a command is needed");
+  } else if (!health.repair.front().starts_with('/')) {
+    value.error("the command must begin with the full path of a program");
+  }
+}
+
+bool is_address(const std::string& text) {
+  in6_addr any{};
+  return inet_pton(AF_INET, text.c_str(), &any) == 1 ||
+         inet_pton(AF_INET6, text.c_str(), &any) == 1;
 }
 
 HealthPolicy read_health(const YamlValue& value) {
   HealthPolicy health;
+  Pace pace;
+  // Read when the preset is known, wherever it stands.
+  std::optional<YamlValue> agent;
+  std::optional<YamlValue> probes;
   value.keys(
       {{"boot_grace", [&](const YamlValue& v) { set(health.boot_grace, wait(v, kNoWait)); }},
-       {"guest_agent", [&](const YamlValue& v) { health.guest_agent = read_guest_agent(v); }},
-       {"probes",
+       {"preset",
         [&](const YamlValue& v) {
-          v.items([&](const YamlValue& item) {
-            Probe probe = read_probe(item);
-            const bool twice =
-                std::any_of(health.probes.begin(), health.probes.end(),
-                            [&](const Probe& other) { return other.name == probe.name; });
-            if (twice && !probe.name.empty()) item.error("a second probe named " + probe.name);
-            health.probes.push_back(std::move(probe));
-          });
+          set(pace, v.word<Pace>({{"fast", kFast}, {"normal", kNormal}, {"relaxed", kRelaxed}}));
         }},
+       {"address",
+        [&](const YamlValue& v) {
+          set(health.address, v.text(limits::kName));
+          if (!health.address.empty() && !is_address(health.address)) {
+            v.error("'" + health.address + "' is no IP address");
+            health.address.clear();
+          }
+        }},
+       {"repair", [&](const YamlValue& v) { read_repair(v, health); }},
+       {"guest_agent", [&](const YamlValue& v) { agent = v; }},
+       {"probes", [&](const YamlValue& v) { probes = v; }},
        {"on_unhealthy", [&](const YamlValue& v) {
           set(health.on_unhealthy, v.word<OnUnhealthy>({{"restart", OnUnhealthy::restart},
                                                         {"relocate", OnUnhealthy::relocate},
                                                         {"alert", OnUnhealthy::alert}}));
         }}});
+  if (agent) health.guest_agent = read_guest_agent(*agent, pace);
+  if (probes) {
+    probes->items([&](const YamlValue& item) {
+      Probe probe = read_probe(item, pace);
+      const bool twice = std::any_of(health.probes.begin(), health.probes.end(),
+                                     [&](const Probe& other) { return other.name == probe.name; });
+      if (twice && !probe.name.empty()) item.error("a second probe named " + probe.name);
+      health.probes.push_back(std::move(probe));
+    });
+  }
   return health;
 }
 

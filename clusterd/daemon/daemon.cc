@@ -4,6 +4,7 @@
 #include <csignal>
 #include <memory>
 #include <optional>
+#include <random>
 
 #include "clusterd/adapters/corosync/cmap_nodelist.h"
 #include "clusterd/adapters/corosync/corosync_group.h"
@@ -24,6 +25,7 @@
 #include "clusterd/runtime/observer.h"
 #include "fencing/agent/agent_fencer.h"
 #include "resource-agents/libvirt/libvirt_hypervisor.h"
+#include "resource-agents/probes/guest_prober.h"
 
 namespace clusterd {
 namespace {
@@ -127,6 +129,7 @@ class Daemon {
   std::unique_ptr<FileStore> store_;
   std::unique_ptr<LibvirtHypervisor> hypervisor_;
   std::unique_ptr<AgentFencer> fencer_;
+  std::unique_ptr<GuestProber> prober_;
   std::unique_ptr<IpcServer> control_;
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<FileRecording> recording_;  // none: the settings say so
@@ -226,6 +229,10 @@ Status Daemon::make_ports(const NodeSettings& settings) {
   options.called = [this](const char* function) { metrics_->count_libvirt_call(function); };
   hypervisor_ = std::make_unique<LibvirtHypervisor>(std::move(options), *events_);
   fencer_ = std::make_unique<AgentFencer>(*events_);
+  GuestProberOptions probing;
+  probing.seed = std::random_device{}();
+  probing.counted = [this](const char* outcome) { metrics_->count_guest_check(outcome); };
+  prober_ = std::make_unique<GuestProber>(std::move(probing), *hypervisor_, *events_);
   make_recorder(settings);
   return make_control(settings);
 }
@@ -296,7 +303,7 @@ Status Daemon::make_driver(const NodeIdentity& self, const std::string& run_dir)
   }
   driver_ = std::make_unique<Driver>(
       self, std::move(loaded).value(),
-      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_, recorder_.get()},
+      DriverPorts{group_, *store_, *hypervisor_, *fencer_, *control_, *prober_, recorder_.get()},
       callbacks(),
       monotonic_now());
   doorbell_ = std::make_unique<Doorbell>(*driver_, [this] { ring(); });

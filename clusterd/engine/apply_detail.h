@@ -53,8 +53,9 @@ void demand_durable(ClusterState& state);
 void prove_dead(ClusterState& state, const Host& host, DeathCause cause, std::string detail,
                 std::map<std::string, Outcome> devices = {});
 // Counts a failure of this VM on this node and decides what comes next: again here, elsewhere,
-// or slow retries.
-void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason);
+// or slow retries. `away`: not again here.
+void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason,
+                   bool away = false);
 // How long to wait after the n-th failed attempt (n >= 1): `first`, doubled each time up to `most`.
 [[nodiscard]] Duration backoff(Duration first, Duration most, std::uint32_t attempts);
 // Removes one holder by evidence, and a tombstone that nobody holds any more.

@@ -1,7 +1,9 @@
 // VM entries: what hosts report, what is started and stopped, how operations end.
 #include <algorithm>
+#include <utility>
 
 #include "clusterd/engine/apply_detail.h"
+#include "clusterd/engine/guest_stalls.h"
 #include "clusterd/engine/placement.h"
 
 namespace clusterd::apply_detail {
@@ -52,24 +54,45 @@ void note_unexpected(ClusterState& state, VmId id, const VmState& vm, const Host
          vm.name + " was found on " + node_name(state, host.node) + " and is adopted");
 }
 
-void see(ClusterState& state, VmId id, VmState& vm, const Host& host, DomainState seen,
-         bool agent) {
+// The change of a verdict, for the history; a suspicion that passes is not worth a line.
+void note_health(ClusterState& state, VmId id, VmState& vm, const Host& host,
+                 const Sighting& before, const Sighting& after) {
+  const std::string why = after.health_reason.empty() ? "" : ": " + after.health_reason;
+  if (after.health == Health::unhealthy) {
+    record(state, EventKind::vm_unhealthy, host.node, id, vm.name + " is unhealthy" + why);
+  } else if (before.health == Health::unhealthy && after.health == Health::healthy) {
+    record(state, EventKind::vm_healthy, host.node, id, vm.name + " is healthy again");
+  } else if (!before.answered.empty() && after.answered.empty() &&
+             after.health == Health::booting) {
+    record(state, EventKind::vm_rebooted, host.node, id,
+           "the guest of " + vm.name + " reboots" + why);
+  }
+  if (!note_stalls(state, id, host, Moment::after_a_change)) return;
+  record(state, EventKind::alarm, host.node, id,
+         health_brake(state, id, host, state.time).reason);
+}
+
+// `now`: what is seen; its time is that of the entry.
+void see(ClusterState& state, VmId id, VmState& vm, const Host& host, Sighting now) {
+  now.at = state.time;
   const bool held = vm.holders.contains(host);
   if (!held) {
     note_unexpected(state, id, vm, host);
     demand_durable(state);
   }
   Sighting& sighting = vm.holders[host];
-  const bool was_running = sighting.state == DomainState::running;
-  const std::string paused = sighting.state == seen ? "" : pause_reason(seen);
-  const bool was_answering = sighting.agent;
-  sighting = Sighting{seen, agent, state.time};
-  if (seen == DomainState::running && !was_running) note_running(state, id, vm, host);
+  const bool other_health = sighting.health != now.health;
+  if (other_health) note_stalls(state, id, host, Moment::before_a_change);
+  const Sighting before = std::exchange(sighting, std::move(now));
+  const bool was_running = before.state == DomainState::running;
+  const std::string paused = before.state == sighting.state ? "" : pause_reason(sighting.state);
+  if (sighting.state == DomainState::running && !was_running) note_running(state, id, vm, host);
   if (!paused.empty()) {
     record(state, EventKind::alarm, host.node, id,
            vm.name + " stands still on " + node_name(state, host.node) + ": " + paused);
   }
-  if (agent && !was_answering) note_agent(state, id, vm, host);
+  if (sighting.agent && !before.agent) note_agent(state, id, vm, host);
+  if (other_health) note_health(state, id, vm, host, before, sighting);
 }
 
 std::string stop_reason(StopCause cause) {
@@ -155,7 +178,8 @@ std::string on(Entry& entry, const Report& body) {
   VmState& vm = found->second;
   if (body.state == DomainState::absent) return gone(entry, *host, body, vm);
   vm.awaiting.erase(*host);
-  see(state, body.vm, vm, *host, body.state, body.agent);
+  see(state, body.vm, vm, *host,
+      Sighting{body.state, body.agent, {}, body.health, body.health_reason, body.answered});
   return {};
 }
 
@@ -203,6 +227,18 @@ std::string on(Entry& entry, const StartVm& body) {
   return {};
 }
 
+namespace {
+
+std::string check_unhealthy(const ClusterState& state, const StopVm& body) {
+  const VmState& vm = state.vms.at(body.vm);
+  if (vm.holders.at(body.on).health != Health::unhealthy) return "its guest is not unhealthy";
+  if (desired(vm) != DesiredState::running) return "it is not wanted running";
+  if (!heals(state, vm)) return "nothing is to be done about its health";
+  return health_brake(state, body.vm, body.on, state.time).reason;
+}
+
+}  // namespace
+
 std::string on(Entry& entry, const StopVm& body) {
   ClusterState& state = entry.state;
   if (synced_member(state, entry.sender) == nullptr) return "its planner is not synced";
@@ -215,6 +251,9 @@ std::string on(Entry& entry, const StopVm& body) {
   if (!vm.holders.contains(body.on)) return "that host does not hold it";
   const Member* member = synced_member(state, body.on.node);
   if (member == nullptr || member->boot != body.on.boot) return "the host is no synced member";
+  if (body.cause == Cause::unhealthy) {
+    if (std::string no = check_unhealthy(state, body); !no.empty()) return no;
+  }
   const bool makes_room = body.cause == Cause::preempted;
   if (makes_room && !is_preemptible(state, Relations(state.config), body.vm)) {
     return "it is not preemptible";
@@ -232,7 +271,8 @@ std::string on(Entry& entry, const StopVm& body) {
   vm.operation = operation;
   record(state, EventKind::vm_stopping, body.on.node, body.vm,
          vm.name + " is being stopped on " + node_name(state, body.on.node) +
-             (makes_room ? " to make room" : ""));
+             (makes_room ? " to make room" : "") +
+             (body.cause == Cause::unhealthy ? ", as its guest is unhealthy" : ""));
   return {};
 }
 
@@ -242,8 +282,9 @@ void close_start(Entry& entry, const VmClosed& body, VmState& vm, const Host& ho
   ClusterState& state = entry.state;
   const bool alive = body.state != DomainState::absent;
   if (alive) {
-    const bool agent = vm.holders[host].agent;
-    see(state, body.vm, vm, host, body.state, agent);
+    Sighting now = vm.holders[host];
+    now.state = body.state;
+    see(state, body.vm, vm, host, std::move(now));
     if (VmRecovery* recovery = recovery_of(state, body.vm, vm)) {
       if (!recovery->create_returned) recovery->create_returned = state.time;
     }
@@ -270,15 +311,31 @@ void fail_stop(ClusterState& state, const VmClosed& body, VmState& vm, const Hos
 void close_stop(Entry& entry, const VmClosed& body, VmState& vm, const Host& host, Cause cause) {
   ClusterState& state = entry.state;
   if (body.state != DomainState::absent) {
-    see(state, body.vm, vm, host, body.state, vm.holders[host].agent);
+    Sighting now = vm.holders[host];
+    now.state = body.state;
+    see(state, body.vm, vm, host, std::move(now));
+    const bool well = vm.holders.at(host).health != Health::unhealthy;
+    if (cause == Cause::unhealthy && body.outcome == Outcome::failed_without_effect && well) {
+      record(state, EventKind::vm_healthy, host.node, body.vm,
+             vm.name + " is not stopped: " + body.detail);
+      return;
+    }
     fail_stop(state, body, vm, host);
     return;
   }
   vm.last_host = host;
   if (cause == Cause::preempted) vm.next_cause = Cause::preempted;
   if (vm.restart_ordered) vm.next_cause = Cause::restart_order;
+  if (cause == Cause::unhealthy && !vm.restart_ordered && should_run(vm)) {
+    const auto policy = resolved(state, vm);
+    const bool away = policy && policy->health.on_unhealthy == OnUnhealthy::relocate;
+    count_failure(state, body.vm, vm, host.node,
+                  "its guest was unhealthy: " + vm.holders[host].health_reason, away);
+  } else {
+    record(state, EventKind::vm_stopped, host.node, body.vm, vm.name + " is stopped");
+  }
   vm.restart_ordered = false;
-  record(state, EventKind::vm_stopped, host.node, body.vm, vm.name + " is stopped");
+  note_stalls(state, body.vm, host, Moment::before_a_change);  // without this one it may look over
   release(state, body.vm, host);
 }
 
@@ -317,7 +374,8 @@ void release(ClusterState& state, VmId id, const Host& host) {
   if (found->second.tombstone && found->second.holders.empty()) state.vms.erase(found);
 }
 
-void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason) {
+void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::string reason,
+                   bool away) {
   const Timers& timers = state.config.cluster.timers;
   const auto policy = resolved(state, vm);
   const RestartPolicy restart = policy ? policy->restart : RestartPolicy{};
@@ -334,7 +392,7 @@ void count_failure(ClusterState& state, VmId id, VmState& vm, NodeId node, std::
   failures.reason = reason;
 
   std::string next;
-  if (failures.recent.size() <= restart.attempts) {
+  if (failures.recent.size() <= restart.attempts && !away) {
     // The first restart comes at once; later ones wait, twice as long each time.
     Duration delay{0};
     for (std::uint32_t i = 0; i < failures.backoff; ++i) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "clusterd/engine/health.h"
 #include "clusterd/engine/queries.h"
 
 namespace clusterd {
@@ -491,6 +492,17 @@ bool runs(const ClusterState& state, const VmState& vm) {
   });
 }
 
+// Its guest is healthy, or nobody asks, or nothing that was asked has ever answered.
+bool is_up(const ClusterState& state, const VmState& vm) {
+  const auto policy = resolved(state, vm);
+  if (!policy || !has_checks(policy->health)) return true;
+  return std::any_of(vm.holders.begin(), vm.holders.end(), [](const auto& holder) {
+    const Sighting& sighting = holder.second;
+    const bool never = sighting.health == Health::none && !sighting.health_reason.empty();
+    return sighting.health == Health::healthy || sighting.health == Health::degraded || never;
+  });
+}
+
 }  // namespace
 
 std::optional<std::string> waits_for(const ClusterState& state, const VmId& vm, ClusterTime since,
@@ -504,6 +516,7 @@ std::optional<std::string> waits_for(const ClusterState& state, const VmId& vm, 
     const auto other = state.vms.find(declared->second.domain.uuid);
     if (other == state.vms.end() || !should_run(other->second)) continue;
     if (!runs(state, other->second)) return "start_after: " + name + " does not run yet";
+    if (!is_up(state, other->second)) return "start_after: " + name + " is not healthy yet";
   }
   return std::nullopt;
 }

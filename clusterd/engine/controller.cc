@@ -105,6 +105,7 @@ void Controller::Impl::on(const InputsDrained&) {
   look_early();
   establish();
   take_inventory();
+  watch_guests();
   report();
   cancel_stale();
   close_operations();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "clusterd/engine/controller.h"
+#include "clusterd/engine/health.h"
 #include "clusterd/engine/membership.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
@@ -198,6 +199,10 @@ struct ControllerMemory {
   std::string hypervisor_problem = "libvirt is not connected yet";
   HostFacts facts;
   bool listed = false;  // facts are real
+  std::map<VmId, GuestWatch> watches;  // of the guests that run here
+  std::uint64_t next_watch = 1;
+  std::optional<Instant> watch_due;  // when time alone may change a verdict
+  std::map<VmId, std::string> rebooted;  // why, until the guest is up again
   std::set<VmId> guarded;  // Protect was asked for
 
   // Clients.
@@ -220,7 +225,8 @@ struct ControllerMemory {
       s.hypervisor_up, s.hypervisor_problem, s.facts, s.listed, s.guarded, s.waiters,
       s.next_command, s.founding, s.leaving, s.waiting, s.plan_due, s.opened_by, s.news,
       s.report_due, s.installing, s.time_known, s.silent, s.early, s.purge, s.next_local_op,
-      s.condemned_told, s.purged_once);
+      s.condemned_told, s.purged_once, s.watches, s.next_watch, s.rebooted,
+      s.watch_due);
   }
 };
 
@@ -247,6 +253,9 @@ struct Controller::Impl : ControllerMemory {
   void on(const StopRequested& event);
   void on(const MessageRejected& event);
   void on(const PeersSilent& event);
+  void on(const GuestChecked& event);
+  void on(const GuestRepaired& event);
+  void on(const GuestRebooted& event);
 
   // ---- controller_view.cc: membership, the log, state transfer, acknowledgements --------------
   void open_view();
@@ -289,8 +298,17 @@ struct Controller::Impl : ControllerMemory {
   void look_anew(const VmId& vm);
   void take_inventory();
   void report();
+  [[nodiscard]] Report report_of(const VmId& id, const VmState& vm, const Seen& mine) const;
   void plan();
   [[nodiscard]] std::vector<std::vector<NamedDevice>> devices_of(NodeId node, bool flat) const;
+
+  // ---- controller_health.cc: the guests that run here -----------------------------------------
+  void watch_guests();
+  [[nodiscard]] std::optional<HealthPolicy> watched_policy(const VmId& id, const VmState& vm) const;
+  void begin_watch(const VmId& id, const VmState& vm, const HealthPolicy& policy,
+                   const HealthPolicy& before);
+  void judge_guest(const VmId& id, GuestWatch& watch);
+  [[nodiscard]] bool unwell(const VmId& id, const Seen& look) const;
 
   // ---- controller_early.cc: reading the power of who fell silent (R18) ------------------------
   void look_early();

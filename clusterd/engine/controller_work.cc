@@ -38,12 +38,22 @@ void Controller::Impl::dispatch_vm(const VmId& id, const VmState& vm) {
   // A majority that has never heard of it could wake beside a restricted view (R8, seed 1618). What
   // counted before a disarm is carried out (R28).
   if (operation.kind == VmOpKind::start && !view_brake(state).empty()) return;
+  const bool for_health = operation.cause == Cause::unhealthy;
+  const auto look = seen.find(id);
+  if (for_health && look == seen.end()) return;  // a new daemon, which knows nothing of it yet
   LocalVmOperation& local = vm_operations[operation.id];
   local.vm = id;
   const bool first = first_time(operation.id);
+  if (first && for_health && !unwell(id, look->second)) {
+    local.ended = true;
+    local.closing = VmClosed{operation.id, id, Outcome::failed_without_effect,
+                             DomainState::running, "its guest is healthy again"};
+    return;
+  }
   if (first && operation.kind == VmOpKind::stop) {
     const Duration patience = shutdown_patience(state, vm, operation.cause);
-    effects.push_back(DispatchStop{operation.id, id, patience, timers().destroy_timeout});
+    effects.push_back(DispatchStop{operation.id, id, patience, timers().destroy_timeout,
+                                   operation.cause});
     return;
   }
   const VmDeclaration* declaration = vm_declaration(state, vm);
@@ -293,6 +303,49 @@ void Controller::Impl::on(const DomainsListed& event) {
   listed = true;
 }
 
+namespace {
+
+// A reason alone makes no new report, as it may change with every check; but that nothing has ever
+// answered is one.
+Sighting sighting_of(const Report& word, const Sighting& known) {
+  const bool constant = word.health == Health::none;
+  return {word.state,  word.agent,
+          known.at,    word.health,
+          constant ? word.health_reason : known.health_reason, word.answered};
+}
+
+}  // namespace
+
+// While an operation on it is under way a guest is not watched, and keeps the last verdict.
+Report Controller::Impl::report_of(const VmId& id, const VmState& vm, const Seen& mine) const {
+  Report word{id, mine.generation, mine.state, mine.cause, mine.agent, {}, {}, {}};
+  if (mine.state == DomainState::absent) return word;
+  const auto policy = mine.state == DomainState::crashed ? resolved(state, vm) : std::nullopt;
+  if (policy && has_checks(policy->health) && !vm.operation) {
+    word.health = Health::unhealthy;
+    word.health_reason = pause_reason(mine.state);
+    return word;
+  }
+  if (const auto watch = watches.find(id); watch != watches.end()) {
+    word.health = watch->second.verdict.health;
+    word.health_reason = watch->second.verdict.reason;
+    word.answered = answered(watch->second);
+    return word;
+  }
+  const auto known = vm.holders.find(self_host());
+  if (known == vm.holders.end()) return word;
+  if (!vm.operation) {
+    // It stands still, or nobody may touch it: what has answered is asked again afterwards.
+    const auto rules = known->second.answered.empty() ? std::nullopt : resolved(state, vm);
+    if (rules && has_checks(rules->health)) word.answered = known->second.answered;
+    return word;
+  }
+  word.health = known->second.health;
+  word.health_reason = known->second.health_reason;
+  word.answered = known->second.answered;
+  return word;
+}
+
 // Level triggered (R7): says again what differs from what the state says about this host, until
 // it does not differ any more.
 void Controller::Impl::report() {
@@ -319,16 +372,16 @@ void Controller::Impl::report() {
     const bool awaited = vm.awaiting.contains(self_host());
     const bool open = vm.operation && vm.operation->executor == self_host();
     const bool absent = mine.state == DomainState::absent;
-    const bool differs =
-        absent ? (held && !open) || awaited
-               : !held || holder->second.state != mine.state || holder->second.agent != mine.agent;
+    Report word = report_of(id, vm, mine);
+    const bool differs = absent ? (held && !open) || awaited
+                                : !held || sighting_of(word, holder->second) != holder->second;
     if (!differs) continue;
     if (absent && mine.generation != vm.generation) {
       if (hypervisor_up) look(id);
       complete = false;
       continue;
     }
-    multicast_once(Report{id, mine.generation, mine.state, mine.cause, mine.agent});
+    multicast_once(std::move(word));
     report_due = now + kSendPatience;
   }
   // Reports of this batch stand before it in the group's order.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "clusterd/engine/guest_stalls.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
 
@@ -31,6 +32,25 @@ std::optional<StopVm> plan_stop(const ClusterState& state, const VmId& id, const
     return std::nullopt;
   }
   return StopVm{id, vm.generation, *host, restart ? Cause::restart_order : Cause::desired};
+}
+
+// Whose guest fails its checks is stopped, and started again as after a crash.
+// `alone`: one of a stall is planned already.
+std::optional<StopVm> plan_unhealthy(const ClusterState& state, const VmId& id, const VmState& vm,
+                                     ClusterTime now, VmPlan& plan, bool& alone) {
+  if (desired(vm) != DesiredState::running) return std::nullopt;
+  const auto host = stoppable_on(state, vm);
+  if (!host || vm.holders.at(*host).health != Health::unhealthy) return std::nullopt;
+  if (!heals(state, vm)) return std::nullopt;
+  const HealthBrake brake = health_brake(state, id, *host, now);
+  if (brake.next) sooner(plan.next, *brake.next);
+  if (!brake.reason.empty() || (brake.alone && alone)) return std::nullopt;
+  if (vm.next_stop > now) {
+    sooner(plan.next, vm.next_stop);
+    return std::nullopt;
+  }
+  alone = alone || brake.alone;
+  return StopVm{id, vm.generation, *host, Cause::unhealthy};
 }
 
 // Those who make room for VMs that wait for it, each once.
@@ -124,9 +144,11 @@ VmPlan plan_vms(const ClusterState& state, ClusterTime now) {
   VmPlan plan;
   const bool free = may_start(state);
   std::vector<StartDemand> demands;
+  bool one_of_a_stall = false;
   for (const auto& [id, vm] : state.vms) {
     if (vm.operation) continue;
-    const auto stop = plan_stop(state, id, vm, now, plan.next);
+    auto stop = plan_stop(state, id, vm, now, plan.next);
+    if (!stop) stop = plan_unhealthy(state, id, vm, now, plan, one_of_a_stall);
     if (stop && free) plan.intents.push_back(*stop);
     if (const auto wanted = demand(state, id, vm, now, plan.next)) demands.push_back(*wanted);
   }

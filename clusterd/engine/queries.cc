@@ -79,8 +79,10 @@ Duration shutdown_patience(const ClusterState& state, const VmState& vm, Cause c
   static constexpr Duration kUndeclared{60000};
   const auto policy = resolved(state, vm);
   const Duration patience = policy ? policy->shutdown_timeout : kUndeclared;
-  if (cause != Cause::preempted) return patience;
-  return std::min(patience, state.config.cluster.timers.preempt_timeout);
+  const Timers& timers = state.config.cluster.timers;
+  if (cause == Cause::preempted) return std::min(patience, timers.preempt_timeout);
+  if (cause == Cause::unhealthy) return std::min(patience, timers.unhealthy_timeout);
+  return patience;
 }
 
 bool is_active(DomainState state) {
@@ -105,7 +107,7 @@ std::string pause_reason(DomainState state) {
     case DomainState::paused_io_error:
       return "an I/O error of its disk paused it";
     case DomainState::crashed:
-      return "its guest has panicked";
+      return "its guest has panicked, or hung until its watchdog fired";
     case DomainState::absent:
     case DomainState::paused_incoming:
     case DomainState::running:

@@ -33,7 +33,8 @@ namespace clusterd {
 // True when it should run and nothing but placement and time stands against it.
 [[nodiscard]] bool should_run(const VmState& vm);
 // How long its guest may take to shut down before it is destroyed: what is declared, or less if it
-// is stopped to make room (timers.preempt_timeout). A tombstone gets a minute.
+// is stopped to make room (timers.preempt_timeout) or is unhealthy (timers.unhealthy_timeout). A
+// tombstone gets a minute.
 [[nodiscard]] Duration shutdown_patience(const ClusterState& state, const VmState& vm, Cause cause);
 // It ran, and it was not by order or declaration that it stopped: people miss it.
 [[nodiscard]] bool ran_before(const VmState& vm);

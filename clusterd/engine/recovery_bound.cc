@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "clusterd/engine/guest_stalls.h"
+#include "clusterd/engine/health.h"
 #include "clusterd/model/limits.h"
 #include "clusterd/model/resolve.h"
 
@@ -67,11 +69,32 @@ Duration start(const Configuration& configuration) {
          (ordered ? timers.start_after_timeout : Duration{0});
 }
 
+// A guest that boots and never answers, or fails until its repair has failed, too; at worst the
+// others of its host fail with it.
+Duration judgement(const Configuration& configuration) {
+  Duration longest{0};
+  for (const auto& [name, vm] : configuration.vms) {
+    const HealthPolicy health = resolve(configuration, vm).health;
+    Duration rounds{0};
+    const auto check = [&rounds](const auto& asked) {
+      const auto times = static_cast<Duration::rep>(asked.failures) + 1;
+      rounds = std::max(rounds, (asked.interval + asked.timeout) * times);
+    };
+    if (health.guest_agent) check(*health.guest_agent);
+    for (const Probe& probe : health.probes) check(probe);
+    if (!has_checks(health)) continue;
+    const Duration repair = health.repair.empty() ? Duration{0} : health.repair_timeout + rounds;
+    longest = std::max(longest, health.boot_grace + rounds + repair + kStallMost);
+  }
+  return longest;
+}
+
 }  // namespace
 
 Duration recovery_bound(const Configuration& configuration) {
   return std::min(limits::kDuration, agreement(configuration) + proof(configuration) +
-                                         stop(configuration) + start(configuration));
+                                         stop(configuration) + start(configuration) +
+                                         judgement(configuration));
 }
 
 }  // namespace clusterd

@@ -5,6 +5,7 @@
 #include "clusterd/base/overloaded.h"
 #include "clusterd/engine/cpu_pools.h"
 #include "clusterd/engine/eligible_hosts.h"
+#include "clusterd/engine/guest_stalls.h"
 #include "clusterd/engine/planner.h"
 #include "clusterd/engine/queries.h"
 
@@ -28,6 +29,8 @@ std::string name_of(Cause cause, VmOpKind kind) {
     case Cause::preempted:
       return kind == VmOpKind::start ? "there is room for it again"
                                      : "it makes room for a VM that is not preemptible";
+    case Cause::unhealthy:
+      return "its guest is unhealthy";
   }
   return {};
 }
@@ -230,6 +233,29 @@ Word vm_word(const ClusterState& state, const VmId& id, const VmState& vm, const
   return {vm.next_cause == Cause::preempted ? "preempted" : "waiting", reason};
 }
 
+// Contract.md section 3. Without checks the agent's first answer is all that is known.
+std::string health_word(const VmState& vm, const std::optional<Host>& active, bool unknown) {
+  static constexpr const char* kNames[] = {"none",     "booting", "healthy",
+                                           "degraded", "suspect", "unhealthy"};
+  if (!active) return "none";
+  if (unknown) return "unknown";
+  const Sighting& sighting = vm.holders.at(*active);
+  if (sighting.health == Health::none && sighting.agent) return "healthy";
+  return kNames[static_cast<std::size_t>(sighting.health)];
+}
+
+// What is wrong with the guest, and what will be done about it.
+std::string health_reason(const ClusterState& state, const VmId& id, const VmState& vm,
+                          const Host& host, ClusterTime now) {
+  const Sighting& sighting = vm.holders.at(host);
+  if (sighting.health != Health::unhealthy) return sighting.health_reason;
+  if (!heals(state, vm)) {
+    return sighting.health_reason + "; nothing is done about it (on_unhealthy: alert)";
+  }
+  const std::string brake = health_brake(state, id, host, now).reason;
+  return sighting.health_reason + (brake.empty() ? "" : "; " + brake);
+}
+
 VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
                    const VmPlan& plan, ClusterTime now) {
   const Word word = vm_word(state, id, vm, plan, now);
@@ -241,7 +267,7 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   report.size = vm.size;
   report.state = word.state;
   report.reason = word.reason;
-  report.health = "none";
+  report.health = health_word(vm, active_on(vm), word.state == "unknown");
   if (const auto policy = resolved(state, vm)) {
     report.priority = policy->priority;
     report.preemptible = policy->preemptible;
@@ -249,13 +275,8 @@ VmReport report_vm(const ClusterState& state, const VmId& id, const VmState& vm,
   const auto active = active_on(vm);
   if (active) {
     report.node = node_name(state, active->node);
-    const Sighting& sighting = vm.holders.at(*active);
-    if (word.state == "unknown") {
-      report.health = "unknown";
-    } else if (sighting.agent) {
-      report.health = "healthy";
-    } else if (const auto policy = resolved(state, vm); policy && policy->health.guest_agent) {
-      report.health = "booting";
+    if (report.state == "running" && report.reason.empty()) {
+      report.reason = health_reason(state, id, vm, *active, now);
     }
   } else if (!vm.holders.empty()) {
     report.node = node_name(state, vm.holders.begin()->first.node);
@@ -291,6 +312,21 @@ void report_operations(const ClusterState& state, StatusReport& report) {
   }
 }
 
+// Guests that reboot by themselves more often than people do it, and how often.
+std::map<VmId, std::size_t> reboots_of_late(const ClusterState& state, ClusterTime now) {
+  static constexpr Duration kHour{3600000};
+  std::map<VmId, std::size_t> times;
+  for (auto event = state.history.rbegin(); event != state.history.rend(); ++event) {
+    if (event->second.at + kHour <= now) break;
+    const bool reboot = event->second.kind == EventKind::vm_rebooted;
+    if (reboot && event->second.vm && state.vms.contains(*event->second.vm)) {
+      ++times[*event->second.vm];
+    }
+  }
+  std::erase_if(times, [](const auto& counted) { return counted.second < 3; });
+  return times;
+}
+
 void report_alarms(const ClusterState& state, ClusterTime now, StatusReport& report) {
   const auto shout = [&](const std::string& text) { report.alarms.push_back(text); };
   for (const VmReport& vm : report.vms) {
@@ -320,6 +356,11 @@ void report_alarms(const ClusterState& state, ClusterTime now, StatusReport& rep
     if (vm.state == "stuck" || vm.state == "failed" || vm.state == "paused") {
       shout("VM " + vm.name + " is " + vm.state + ": " + vm.reason);
     }
+    if (vm.health == "unhealthy") shout("VM " + vm.name + " is unhealthy: " + vm.reason);
+  }
+  for (const auto& [vm, times] : reboots_of_late(state, now)) {
+    shout("VM " + state.vms.at(vm).name + ": its guest has rebooted " + std::to_string(times) +
+          " times within an hour");
   }
   if (!state.config.cluster.name.empty() && state.config.nodes.empty()) return;
   for (const auto& [id, node] : state.nodes) {

@@ -35,8 +35,10 @@ enum class MigrationPolicy : std::uint8_t { live, never };
 constexpr MigrationPolicy enum_last(MigrationPolicy) { return MigrationPolicy::never; }
 enum class OnUnhealthy : std::uint8_t { restart, relocate, alert };
 constexpr OnUnhealthy enum_last(OnUnhealthy) { return OnUnhealthy::alert; }
-enum class ProbeKind : std::uint8_t { tcp, http, exec };
-constexpr ProbeKind enum_last(ProbeKind) { return ProbeKind::exec; }
+// exec runs in the guest, through its agent; script on the host. heartbeat: what is read from the
+// guest's port must have changed since the last time.
+enum class ProbeKind : std::uint8_t { tcp, http, exec, script, heartbeat };
+constexpr ProbeKind enum_last(ProbeKind) { return ProbeKind::heartbeat; }
 // `none`: the XML leaves the CPU to QEMU's default, which every host has.
 enum class CpuMode : std::uint8_t { none, custom, host_model, host_passthrough, maximum };
 constexpr CpuMode enum_last(CpuMode) {
@@ -85,13 +87,14 @@ struct Timers {
   Duration calibration_interval{3600000};
   Duration start_after_timeout{300000};
   Duration preempt_timeout{10000};  // a guest that makes room gets at most this to shut down
+  Duration unhealthy_timeout{10000};  // ... and one that is unhealthy this, before it is destroyed
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.hello_timeout, s.ack_timeout, s.start_timeout, s.destroy_timeout, s.restart_backoff,
       s.restart_backoff_max, s.failed_retry, s.fence_retries, s.fence_backoff,
       s.fence_backoff_max, s.fence_settle, s.leave_grace, s.calibration_interval,
-      s.start_after_timeout, s.preempt_timeout);
+      s.start_after_timeout, s.preempt_timeout, s.unhealthy_timeout);
   }
   friend bool operator==(const Timers&, const Timers&) = default;
 };
@@ -208,17 +211,20 @@ struct GuestAgentCheck {
 struct Probe {
   std::string name;
   ProbeKind kind = ProbeKind::tcp;
-  std::uint16_t port = 0;            // tcp, http
+  std::uint16_t port = 0;            // tcp, http, heartbeat
   std::string path;                  // http
   std::uint16_t expect = 200;        // http: status
-  std::vector<std::string> command;  // exec
+  std::vector<std::string> command;  // exec, script
   Duration interval{10000};
   Duration timeout{5000};
   std::uint32_t failures = 3;
+  std::string body;       // http: what the page must contain; empty: anything
+  bool required = false;  // it counts although it has never answered, once boot_grace is over
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.name, s.kind, s.port, s.path, s.expect, s.command, s.interval, s.timeout, s.failures);
+    f(s.name, s.kind, s.port, s.path, s.expect, s.command, s.interval, s.timeout, s.failures,
+      s.body, s.required);
   }
   friend bool operator==(const Probe&, const Probe&) = default;
 };
@@ -228,10 +234,14 @@ struct HealthPolicy {
   std::optional<GuestAgentCheck> guest_agent;
   std::vector<Probe> probes;
   OnUnhealthy on_unhealthy = OnUnhealthy::restart;
+  std::string address;              // of the guest, for tcp, http, heartbeat; empty: ask its agent
+  std::vector<std::string> repair;  // run in the guest, once, before anything else is done
+  Duration repair_timeout{30000};
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.boot_grace, s.guest_agent, s.probes, s.on_unhealthy);
+    f(s.boot_grace, s.guest_agent, s.probes, s.on_unhealthy, s.address, s.repair,
+      s.repair_timeout);
   }
   friend bool operator==(const HealthPolicy&, const HealthPolicy&) = default;
 };

@@ -101,10 +101,11 @@ struct DispatchStop {
   VmId vm;
   Duration shutdown_timeout{0};  // the guest's time to shut down by itself; 0: destroy at once
   Duration destroy_timeout{0};
+  Cause cause = Cause::desired;
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.op, s.vm, s.shutdown_timeout, s.destroy_timeout);
+    f(s.op, s.vm, s.shutdown_timeout, s.destroy_timeout, s.cause);
   }
 };
 
@@ -139,6 +140,39 @@ struct ListDomains {
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.look, s.known);
+  }
+};
+
+// Begins the checks of a guest that runs here, or begins them anew under another number.
+struct WatchGuest {
+  VmId vm;
+  std::string name;
+  std::uint64_t watch = 0;  // echoes in GuestChecked and GuestRepaired
+  HealthPolicy policy;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.name, s.watch, s.policy);
+  }
+};
+
+struct UnwatchGuest {
+  VmId vm;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm);
+  }
+};
+
+// Runs the policy's repair command in a watched guest; answers GuestRepaired.
+struct RepairGuest {
+  VmId vm;
+  std::uint64_t watch = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.watch);
   }
 };
 
@@ -221,7 +255,8 @@ struct LogLine {
 using Effect =
     std::variant<Multicast, AppendToLog, SyncLog, InstallState, SetStateAside, SendSnapshot,
                  Protect, DispatchStart, DispatchStop, RevokeAndLook, LookUp, ListDomains,
-                 DispatchPower, CancelPower, RunFenceTest, Reply, Exit, LogLine>;
+                 DispatchPower, CancelPower, RunFenceTest, Reply, Exit, LogLine, WatchGuest,
+                 UnwatchGuest, RepairGuest>;
 using Effects = std::vector<Effect>;
 
 }  // namespace clusterd

@@ -192,6 +192,55 @@ struct HypervisorConnection {
   }
 };
 
+// ---- guests --------------------------------------------------------------------------------
+
+// `busy`: the agent does not answer, and meanwhile the guest writes to its disks or sends: it is
+// the agent, not the guest.
+enum class CheckOutcome : std::uint8_t { passed, failed, busy };
+constexpr CheckOutcome enum_last(CheckOutcome) { return CheckOutcome::busy; }
+
+inline constexpr const char* kAgentCheck = "guest agent";  // no probe can be called so
+
+// How a check of a watched guest ended. Every failure is told; passes only when the last thing told
+// was none, so that a healthy guest costs no event. What says nothing about the guest (this host
+// was too busy to ask in time, the guest's file systems are frozen for a backup) is not told.
+struct GuestChecked {
+  VmId vm;
+  std::uint64_t watch = 0;
+  std::string check;  // name of the probe, or kAgentCheck
+  CheckOutcome outcome = CheckOutcome::failed;
+  std::string detail;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.watch, s.check, s.outcome, s.detail);
+  }
+};
+
+// A guest began anew in the same QEMU process: it rebooted, or its watchdog reset it.
+struct GuestRebooted {
+  VmId vm;
+  std::string reason;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.reason);
+  }
+};
+
+// The repair command in a watched guest came to an end, or was given up.
+struct GuestRepaired {
+  VmId vm;
+  std::uint64_t watch = 0;
+  bool ok = false;
+  std::string detail;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.vm, s.watch, s.ok, s.detail);
+  }
+};
+
 // ---- fencing -------------------------------------------------------------------------------
 
 // For a fence: `done` only if every device of one level said off in the final status pass.
@@ -265,6 +314,7 @@ using Event =
     std::variant<ViewChanged, QuorumChanged, Delivered, InputsDrained, StoreSynced,
                  SnapshotArrived, DomainChanged, LookedUp, DomainsListed, VmOperationEnded,
                  HypervisorConnection, PowerOperationEnded, FenceTestEnded, ClientRequest,
-                 ClientGone, StopRequested, MessageRejected, PeersSilent>;
+                 ClientGone, StopRequested, MessageRejected, PeersSilent, GuestChecked,
+                 GuestRepaired, GuestRebooted>;
 
 }  // namespace clusterd

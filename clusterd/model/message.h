@@ -170,10 +170,13 @@ struct Report {
   DomainState state = DomainState::absent;
   StopCause cause = StopCause::none;
   bool agent = false;
+  Health health = Health::none;  // the sender's verdict on the guest
+  std::string health_reason;
+  std::set<std::string> answered;  // checks that have passed since the guest booted
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.vm, s.generation, s.state, s.cause, s.agent);
+    f(s.vm, s.generation, s.state, s.cause, s.agent, s.health, s.health_reason, s.answered);
   }
 };
 

@@ -38,4 +38,15 @@ enum class StopCause : std::uint8_t {
 };
 constexpr StopCause enum_last(StopCause) { return StopCause::migrated; }
 
+// What is known of a guest from inside. `none`: nobody asks, or nothing has ever answered.
+enum class Health : std::uint8_t {
+  none,
+  booting,    // since its start not all that is asked has answered
+  healthy,
+  degraded,   // its agent is silent, but it writes or sends
+  suspect,    // a check failed, not yet as often as it may
+  unhealthy,  // a check failed as often as it may
+};
+constexpr Health enum_last(Health) { return Health::unhealthy; }
+
 }  // namespace clusterd

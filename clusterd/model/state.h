@@ -188,6 +188,19 @@ struct HostFacts {
   friend bool operator==(const HostFacts&, const HostFacts&) = default;
 };
 
+// Most judged guests of one host, or of one storage, failed their checks together: it is the host
+// or the storage, and none of them is stopped for it for a while (docs/decisions/0014).
+struct Stall {
+  ClusterTime since;
+  ClusterTime last;  // when it was last seen so
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f(s.since, s.last);
+  }
+  friend bool operator==(const Stall&, const Stall&) = default;
+};
+
 struct NodeState {
   std::string name;  // of Corosync's nodelist
   MachineId machine;
@@ -204,12 +217,13 @@ struct NodeState {
   bool maintenance = false;  // for a later capability; holds new VMs off
   std::vector<ClusterTime> unclean_exits;  // losses and sudden boots of the last hour, ascending
   std::optional<BootId> fence_ordered;  // this boot is alive, and is to be switched off
+  std::optional<Stall> stall;  // of its guests
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.name, s.machine, s.boot, s.dead, s.facts, s.departure, s.loss, s.power, s.power_on_due,
       s.power_on_attempts, s.settle_until, s.calibration, s.maintenance, s.unclean_exits,
-      s.fence_ordered);
+      s.fence_ordered, s.stall);
   }
   friend bool operator==(const NodeState&, const NodeState&) = default;
 };
@@ -225,8 +239,9 @@ enum class Cause : std::uint8_t {
   restart_order,     // `vm restart`
   undeclared,        // deleted from the configuration
   preempted,         // stop: to make room for a guaranteed VM; start: there is room again
+  unhealthy,         // stop: its guest fails its checks
 };
-constexpr Cause enum_last(Cause) { return Cause::preempted; }
+constexpr Cause enum_last(Cause) { return Cause::unhealthy; }
 
 enum class VmOpKind : std::uint8_t { start, stop };
 constexpr VmOpKind enum_last(VmOpKind) { return VmOpKind::stop; }
@@ -256,10 +271,13 @@ struct Sighting {
   DomainState state = DomainState::absent;
   bool agent = false;  // the guest agent has answered since this start
   ClusterTime at;
+  Health health = Health::none;
+  std::string health_reason;  // which check, and how it failed; empty when there is nothing to say
+  std::set<std::string> answered;  // checks that have passed since the guest booted
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f(s.state, s.agent, s.at);
+    f(s.state, s.agent, s.at, s.health, s.health_reason, s.answered);
   }
   friend bool operator==(const Sighting&, const Sighting&) = default;
 };
@@ -338,8 +356,11 @@ enum class EventKind : std::uint8_t {
   fence_device,
   alarm,
   failover_done,
+  vm_unhealthy,
+  vm_healthy,
+  vm_rebooted,
 };
-constexpr EventKind enum_last(EventKind) { return EventKind::failover_done; }
+constexpr EventKind enum_last(EventKind) { return EventKind::vm_rebooted; }
 
 struct HistoryEvent {
   std::uint64_t sequence = 0;
@@ -428,12 +449,13 @@ struct ClusterState {
   std::map<std::uint64_t, FailoverRecord> failovers;  // the newest kFailoverLimit
   LogIndex durable_floor;  // effects wait until every synced member has fsynced this (R1)
   Disarm disarm;           // the present one, while it is not armed
+  std::map<std::string, Stall> stalls;  // by what VMs require: of the guests that need it
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f(s.feature_level, s.cluster, s.name, s.position, s.time, s.view, s.accepted, s.armed,
       s.config, s.nodes, s.vms, s.next_event, s.history, s.failovers, s.durable_floor,
-      s.disarm);
+      s.disarm, s.stalls);
   }
   friend bool operator==(const ClusterState&, const ClusterState&) = default;
 };

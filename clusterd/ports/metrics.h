@@ -24,7 +24,7 @@ struct MetricsSnapshot {
   struct Vm {
     std::string name;
     std::string state;   // a VM state of contract.md section 3
-    std::string health;  // none, booting, healthy, unhealthy, unknown
+    std::string health;  // a health of contract.md section 3, degraded or suspect
     std::optional<Duration> predicted_failover;
   };
   struct Reserve {
@@ -59,6 +59,8 @@ class Metrics {
   // the wire.
   virtual void count_rejected(const std::string& source, const std::string& reason) = 0;
   virtual void count_libvirt_call(const std::string& call) = 0;
+  // `outcome`: passed, failed, busy, or inconclusive (it said nothing about the guest).
+  virtual void count_guest_check(const std::string& outcome) = 0;
   // `phase`: a phase name of the failover record; `since_ring`: counted from the new ring.
   virtual void observe_failover(const std::string& phase, Duration since_ring) = 0;
 };

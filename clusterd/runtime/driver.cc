@@ -288,6 +288,9 @@ void Driver::execute(const DispatchPower& effect) { ports_.fencer.operate(effect
 void Driver::execute(const CancelPower& effect) { ports_.fencer.cancel(effect.op); }
 void Driver::execute(const RunFenceTest& effect) { ports_.fencer.test(effect); }
 void Driver::execute(const Reply& effect) { ports_.control.reply(effect.client, effect.reply); }
+void Driver::execute(const WatchGuest& effect) { ports_.prober.watch(effect); }
+void Driver::execute(const UnwatchGuest& effect) { ports_.prober.unwatch(effect); }
+void Driver::execute(const RepairGuest& effect) { ports_.prober.repair(effect); }
 void Driver::execute(const LogLine& effect) { log(effect.line); }
 
 void Driver::execute(const Exit& effect) {

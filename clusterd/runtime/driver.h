@@ -18,6 +18,7 @@
 #include "clusterd/ports/fencer.h"
 #include "clusterd/ports/group.h"
 #include "clusterd/ports/hypervisor.h"
+#include "clusterd/ports/prober.h"
 #include "clusterd/ports/sink.h"
 #include "clusterd/ports/store.h"
 #include "clusterd/runtime/load.h"
@@ -33,6 +34,7 @@ struct DriverPorts {
   Hypervisor& hypervisor;
   Fencer& fencer;
   Control& control;
+  Prober& prober;
   Recorder* recorder = nullptr;  // none: nothing is recorded
 };
 
@@ -136,6 +138,9 @@ class Driver final : public GroupListener, public EventSink {
   void execute(const CancelPower& effect);
   void execute(const RunFenceTest& effect);
   void execute(const Reply& effect);
+  void execute(const WatchGuest& effect);
+  void execute(const UnwatchGuest& effect);
+  void execute(const RepairGuest& effect);
   void execute(const Exit& effect);
   void execute(const LogLine& effect);
 

@@ -44,6 +44,12 @@ void tidy(Event& event) {
                  [](HypervisorConnection& e) { tidy(e.problem); },
                  [](PowerOperationEnded& e) { tidy(e.detail); },
                  [](ClientRequest& e) { tidy(e.who); },
+                 [](GuestChecked& e) {
+                   tidy(e.check);
+                   tidy(e.detail);
+                 },
+                 [](GuestRepaired& e) { tidy(e.detail); },
+                 [](GuestRebooted& e) { tidy(e.reason); },
                  [](auto&) {},
              },
              event);

@@ -1,213 +1,26 @@
 #include "fencing/agent/agent_process.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <fstream>
 #include <utility>
-#include <vector>
-
-#include "clusterd/base/assert.h"
 
 namespace clusterd {
-namespace {
-
-constexpr std::size_t kMaxDescendants = 256;
-constexpr int kPatience = 1000;  // ms
-
-std::string system_error(const std::string& what, int number) {
-  std::array<char, 128> buffer{};
-  return what + ": " + strerror_r(number, buffer.data(), buffer.size());
-}
-
-void close_fd(int& fd) {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
-}
-
-struct Pipe {
-  int read = -1;
-  int write = -1;
-  ~Pipe() {
-    close_fd(read);
-    close_fd(write);
-  }
-  bool open(int flags) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC | flags) != 0) return false;
-    read = ends[0];
-    write = ends[1];
-    return true;
-  }
-};
-
-// What posix_spawn is told; freed with this object.
-class SpawnPlan {
- public:
-  SpawnPlan() {
-    ::posix_spawnattr_init(&attributes);
-    ::posix_spawn_file_actions_init(&actions);
-  }
-  ~SpawnPlan() {
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-
-  // A new session is a new process group too, and has no terminal; the worker's blocked signals
-  // and the daemon's handlers are not the agent's business.
-  bool set_up(int input, int output) {
-    sigset_t none;
-    sigset_t caught;
-    sigemptyset(&none);
-    sigfillset(&caught);
-    sigdelset(&caught, SIGKILL);
-    sigdelset(&caught, SIGSTOP);
-    return ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                       POSIX_SPAWN_SETSIGDEF) == 0 &&
-           ::posix_spawnattr_setsigmask(&attributes, &none) == 0 &&
-           ::posix_spawnattr_setsigdefault(&attributes, &caught) == 0 &&
-           ::posix_spawn_file_actions_adddup2(&actions, input, 0) == 0 &&
-           ::posix_spawn_file_actions_adddup2(&actions, output, 1) == 0 &&
-           ::posix_spawn_file_actions_adddup2(&actions, output, 2) == 0 &&
-           ::posix_spawn_file_actions_addclosefrom_np(&actions, 3) == 0 &&
-           ::posix_spawn_file_actions_addchdir_np(&actions, "/") == 0;
-  }
-
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_t actions;
-};
-
-std::vector<pid_t> children_of(pid_t pid) {
-  std::vector<pid_t> children;
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
-  DIR* folder = ::opendir(tasks.c_str());
-  if (folder == nullptr) return children;
-  while (const dirent* entry = ::readdir(folder)) {
-    if (entry->d_name[0] == '.') continue;
-    std::ifstream list(tasks + "/" + std::string(entry->d_name) + "/children");
-    for (pid_t child = 0; list >> child;) children.push_back(child);
-  }
-  ::closedir(folder);
-  return children;
-}
-
-// A stopped parent cannot reap, so the numbers of its children stay theirs until they are killed.
-void stop_tree(pid_t root, std::vector<pid_t>& found) {
-  std::vector<pid_t> open{root};
-  while (!open.empty() && found.size() < kMaxDescendants) {
-    const pid_t pid = open.back();
-    open.pop_back();
-    ::kill(pid, SIGSTOP);
-    for (const pid_t child : children_of(pid)) {
-      found.push_back(child);
-      open.push_back(child);
-    }
-  }
-}
-
-}  // namespace
 
 Result<AgentProcess> AgentProcess::spawn(const AgentCall& call, const std::string& search_path) {
-  Pipe input;
-  Pipe output;
-  SpawnPlan plan;
-  if (!input.open(O_NONBLOCK) || !output.open(0)) return Error{system_error("pipe", errno)};
-  const std::string_view text = call.input.view();
-  if (::write(input.write, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return Error{"its options do not fit into a pipe"};
-  }
-  close_fd(input.write);
-  // pipe2 made both ends non-blocking, but the agent expects an ordinary standard input.
-  ::fcntl(input.read, F_SETFL, 0);
-  ::fcntl(output.read, F_SETFL, O_NONBLOCK);
-  if (!plan.set_up(input.read, output.write)) return Error{"it cannot be spawned: no memory"};
-
-  std::string program = call.program;
-  std::string path = "PATH=" + search_path;
-  std::string locale = "LC_ALL=C";
-  std::string home = "HOME=/root";
-  std::array<char*, 2> arguments{program.data(), nullptr};
   // Most agents are Python: what its next version will drop is no word to an operator.
-  std::string warnings = "PYTHONWARNINGS=ignore";
-  std::array<char*, 5> environment{path.data(), locale.data(), home.data(), warnings.data(),
-                                   nullptr};
-  AgentProcess process;
-  const int error = ::posix_spawn(&process.pid_, program.c_str(), &plan.actions, &plan.attributes,
-                                  arguments.data(), environment.data());
-  if (error != 0) {
-    process.pid_ = -1;
-    return Error{system_error(program, error)};
-  }
-  process.output_ = std::exchange(output.read, -1);
-  // glibc 2.36 declares pidfd_open without C linkage, so that C++ cannot link it.
-  process.pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, process.pid_, 0U));
-  // Without a descriptor it cannot be watched. It is killed at once; its ended descriptor set is
-  // never readable, so that the caller's deadline tells that the outcome is unknown.
-  if (process.pidfd_ < 0) process.kill_all();
-  return process;
-}
-
-AgentProcess::AgentProcess(AgentProcess&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)),
-      pidfd_(std::exchange(other.pidfd_, -1)),
-      output_(std::exchange(other.output_, -1)),
-      tail_(std::move(other.tail_)) {}
-
-AgentProcess::~AgentProcess() {
-  if (pid_ > 0) {
-    kill_all();
-    pollfd ended{pidfd_, POLLIN, 0};
-    const bool gone = pidfd_ >= 0 && ::poll(&ended, 1, kPatience) == 1;
-    ::waitpid(pid_, nullptr, gone ? 0 : WNOHANG);
-  }
-  close_fd(pidfd_);
-  close_fd(output_);
+  auto spawned = ChildProcess::spawn(
+      {{call.program},
+       {"PATH=" + search_path, "LC_ALL=C", "HOME=/root", "PYTHONWARNINGS=ignore"},
+       call.input.view()});
+  if (const auto* failed = std::get_if<NotSpawned>(&spawned)) return Error{failed->problem};
+  return AgentProcess(std::move(std::get<ChildProcess>(spawned)));
 }
 
 void AgentProcess::read_output() {
-  std::array<char, 4096> buffer{};
-  // Bounded: an agent that prints faster than we read must not keep the worker here.
-  for (int round = 0; round < 16 && output_ >= 0; ++round) {
-    const ssize_t got = ::read(output_, buffer.data(), buffer.size());
-    if (got > 0) {
-      tail_.append({buffer.data(), static_cast<std::size_t>(got)});
-    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-      close_fd(output_);
-    } else if (errno == EAGAIN) {
-      break;
-    }
-  }
-  explicit_bzero(buffer.data(), buffer.size());
-}
-
-void AgentProcess::kill_all() {
-  CLUSTERD_ASSERT(pid_ > 0);
-  std::vector<pid_t> descendants;
-  stop_tree(pid_, descendants);
-  ::kill(-pid_, SIGKILL);
-  for (const pid_t pid : descendants) ::kill(pid, SIGKILL);
+  process_.read_output([this](std::string_view bytes) { tail_.append(bytes); });
 }
 
 AgentProcess::Ended AgentProcess::reap() {
-  CLUSTERD_ASSERT(pid_ > 0);
   read_output();
-  // Before the agent is reaped its number cannot be another group's.
-  ::kill(-pid_, SIGKILL);
-  siginfo_t info{};
-  ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED);
-  pid_ = -1;
-  return {info.si_code != CLD_EXITED, info.si_status};
+  return process_.reap();
 }
 
 }  // namespace clusterd

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "clusterd/base/overloaded.h"
+#include "clusterd/base/text.h"
 
 namespace clusterd {
 namespace {

@@ -47,23 +47,4 @@ std::string OutputTail::shown(const std::vector<WipedText>& secrets) const {
   return shown;
 }
 
-std::string last_words(std::string_view output, std::size_t limit) {
-  std::string words;
-  while (!output.empty()) {
-    const std::size_t start = output.find_last_of("\n\r") + 1;  // npos + 1 is 0
-    std::string line;
-    for (const char c : output.substr(start)) line += (c >= ' ' && c <= '~') ? c : '?';
-    output = output.substr(0, start == 0 ? 0 : start - 1);
-    const std::size_t end = line.find_last_not_of(' ');
-    if (end == line.npos) continue;
-    line.resize(end + 1);
-    if (words.size() + line.size() + 3 > limit) {
-      if (words.empty()) words = line.substr(0, limit);
-      break;
-    }
-    words = words.empty() ? line : line + " / " + words;
-  }
-  return words;
-}
-
 }  // namespace clusterd

@@ -33,7 +33,4 @@ class OutputTail {
   std::vector<char> bytes_;
 };
 
-// The last lines that say something, joined by " / ", printable ASCII only, at most `limit` bytes.
-[[nodiscard]] std::string last_words(std::string_view output, std::size_t limit);
-
 }  // namespace clusterd

@@ -104,6 +104,10 @@ DomainFacts read_domain_facts(const std::string& xml) {
     if (std::strcmp(target.attribute("name").value(), kAgentChannel) != 0) continue;
     facts.agent_connected = std::strcmp(target.attribute("state").value(), "connected") == 0;
   }
+  for (const auto& interface : domain.child("devices").children("interface")) {
+    const std::string mac = interface.child("mac").attribute("address").value();
+    if (!mac.empty()) facts.macs.insert(lower_ascii(mac));
+  }
   return facts;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "clusterd/base/result.h"
@@ -30,6 +31,7 @@ struct StartTag {
 struct DomainFacts {
   std::optional<OpId> started_by;
   bool agent_connected = false;  // the guest has opened the agent's channel
+  std::set<std::string> macs;    // of its interfaces, lower case
 };
 [[nodiscard]] DomainFacts read_domain_facts(const std::string& xml);
 

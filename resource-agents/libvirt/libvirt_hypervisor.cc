@@ -3,10 +3,10 @@
 #include <libvirt/libvirt.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <mutex>
 #include <utility>
 
+#include "resource-agents/libvirt/agent_calls.h"
 #include "resource-agents/libvirt/boards.h"
 #include "resource-agents/libvirt/guard_files.h"
 #include "resource-agents/libvirt/link.h"
@@ -27,9 +27,9 @@ namespace {
 constexpr int kPingTries = 4;
 constexpr std::chrono::milliseconds kFirstPingPause{1000};
 
-int whole_seconds(Duration length) {
-  return std::max(1, static_cast<int>((length.count() + 999) / 1000));
-}
+// Beyond a question's timeout, for libvirt's own verdict to arrive: it counts in whole seconds.
+constexpr Duration kVerdictGrace{1500};
+constexpr Duration kOutputTimeout{500};
 
 }  // namespace
 
@@ -60,6 +60,11 @@ struct LibvirtHypervisor::Core : std::enable_shared_from_this<LibvirtHypervisor:
   void ping_if_new(const libvirt::DomainLook& look);
   void submit_ping(VmId vm);
   void ping(Session& session, Ticket& ticket, VmId vm, Clock::time_point deadline);
+  template <class T>
+  using Answered = std::function<void(AgentAnswer<T>)>;
+  template <class T>
+  void ask(WorkKind kind, std::optional<VmId> lane, Duration timeout,
+           std::function<AgentAnswer<T>(Session&)> call, Answered<T> answered);
 
   const LibvirtOptions options;
   std::mutex log_mutex;
@@ -90,6 +95,9 @@ void LibvirtHypervisor::Core::connect() {
   };
   handlers.lifecycle = [this](VmId vm, int event, int detail) { on_lifecycle(vm, event, detail); };
   handlers.agent_connected = [this](VmId vm) { submit_ping(vm); };
+  handlers.rebooted = [this](VmId vm, const std::string& reason) {
+    outbox.post(GuestRebooted{vm, reason});
+  };
   link =
       std::make_unique<libvirt::Link>(options.uri, calls, shared_from_this(), std::move(handlers));
 }
@@ -218,9 +226,9 @@ void LibvirtHypervisor::Core::ping(Session& session, Ticket& ticket, VmId vm,
                                    Clock::time_point deadline) {
   auto pause = kFirstPingPause;
   for (int tries = 1; tries <= kPingTries && session.ensure(deadline); ++tries) {
-    const auto domain_id = libvirt::ping_agent(session, vm, whole_seconds(options.agent_timeout));
-    if (domain_id) {
-      agents.answered(vm, domain_id.value());
+    const auto answer = libvirt::ping_agent(session, vm, options.agent_timeout);
+    if (const int* domain_id = std::get_if<int>(&answer)) {
+      agents.answered(vm, *domain_id);
       outbox.post(DomainChanged{vm, StopCause::none});
       break;
     }
@@ -228,6 +236,37 @@ void LibvirtHypervisor::Core::ping(Session& session, Ticket& ticket, VmId vm,
     pause *= 2;
   }
   (void)ticket.claim();  // nobody waits for an answer; this only calls the timer off
+}
+
+// A question of a probe.
+template <class T>
+void LibvirtHypervisor::Core::ask(WorkKind kind, std::optional<VmId> lane, Duration timeout,
+                                  std::function<AgentAnswer<T>(Session&)> call,
+                                  Answered<T> answered) {
+  const auto deadline = Clock::now() + timeout + kVerdictGrace;
+  pool.submit({kind, lane, deadline,
+               [call = std::move(call), answered, deadline, timeout](Session& session,
+                                                                     Ticket& ticket) {
+                 // It waited for others: what is left would not do for an answer.
+                 if (deadline - Clock::now() < timeout) {
+                   if (!ticket.claim()) return;
+                   answered(AgentFailure{AgentFailure::Kind::not_asked,
+                                         "too many agents of this host are silent"});
+                   return;
+                 }
+                 const Status connected = session.ensure(deadline);
+                 AgentAnswer<T> answer = AgentFailure{};
+                 if (connected) {
+                   answer = call(session);
+                 } else {
+                   std::get<AgentFailure>(answer).detail = connected.error().message;
+                 }
+                 if (ticket.claim()) answered(std::move(answer));
+               },
+               [answered] {
+                 answered(AgentFailure{AgentFailure::Kind::not_asked,
+                                       "libvirt did not answer in time"});
+               }});
 }
 
 // ---- the port ------------------------------------------------------------------------------
@@ -313,6 +352,43 @@ Status LibvirtHypervisor::protect(VmId vm) {
 
 std::set<VmId> LibvirtHypervisor::protected_vms() const {
   return core_->protection.all();
+}
+
+void LibvirtHypervisor::ping(VmId vm, Duration timeout, Answered<AgentAlive> answered) {
+  core_->ask<AgentAlive>(
+      WorkKind::probe, vm, timeout,
+      [vm, timeout](Session& session) -> AgentAnswer<AgentAlive> {
+        auto answer = libvirt::ping_agent(session, vm, timeout);
+        if (auto* failed = std::get_if<AgentFailure>(&answer)) return std::move(*failed);
+        return AgentAlive{};
+      },
+      std::move(answered));
+}
+
+void LibvirtHypervisor::command(VmId vm, std::string json, Duration timeout,
+                                Answered<std::string> answered) {
+  core_->ask<std::string>(
+      WorkKind::probe, vm, timeout,
+      [vm, timeout, json = std::move(json)](Session& session) {
+        return libvirt::ask_agent(session, vm, json, timeout);
+      },
+      std::move(answered));
+}
+
+void LibvirtHypervisor::addresses(VmId vm, Duration timeout,
+                                  Answered<std::vector<std::string>> answered) {
+  core_->ask<std::vector<std::string>>(
+      WorkKind::probe, vm, timeout,
+      [vm, timeout](Session& session) { return libvirt::read_addresses(session, vm, timeout); },
+      std::move(answered));
+}
+
+// Not among the questions to agents, which may all be waiting for hung ones: it waits for nobody.
+// A QEMU whose monitor hangs does not tell, and a verdict on its guest waits for this.
+void LibvirtHypervisor::output(VmId vm, Answered<GuestOutput> answered) {
+  core_->ask<GuestOutput>(
+      WorkKind::look, std::nullopt, kOutputTimeout,
+      [vm](Session& session) { return libvirt::read_output(session, vm); }, std::move(answered));
 }
 
 std::map<std::string, std::uint64_t> LibvirtHypervisor::calls() const {

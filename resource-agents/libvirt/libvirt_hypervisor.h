@@ -1,4 +1,4 @@
-// LibvirtHypervisor: the Hypervisor port on libvirt's C API.
+// LibvirtHypervisor: the Hypervisor port on libvirt's C API, and GuestAgent through libvirt.
 //
 // Event driven: one connection carries events; calls run on workers, each with a connection and
 // a deadline of its own. A call that does not return in time is answered `unknown` (or nullopt);
@@ -19,6 +19,7 @@
 
 #include "clusterd/ports/hypervisor.h"
 #include "clusterd/ports/sink.h"
+#include "resource-agents/libvirt/guest_agent.h"
 
 namespace clusterd {
 
@@ -39,7 +40,7 @@ struct LibvirtOptions {
   Duration agent_timeout{3000};                 // of one question to a guest's agent
 };
 
-class LibvirtHypervisor final : public Hypervisor {
+class LibvirtHypervisor final : public Hypervisor, public GuestAgent {
  public:
   // Reads the protected VMs, revokes what an earlier daemon granted, and begins
   // to connect; HypervisorConnection tells how that ended.
@@ -58,6 +59,15 @@ class LibvirtHypervisor final : public Hypervisor {
   void list(const ListDomains& order) override;
   [[nodiscard]] Status protect(VmId vm) override;
   [[nodiscard]] std::set<VmId> protected_vms() const override;
+
+  // GuestAgent; from any thread. `silent` is libvirt's own verdict: when libvirt itself does not
+  // answer in time, the question was not asked.
+  void ping(VmId vm, Duration timeout, Answered<AgentAlive> answered) override;
+  void command(VmId vm, std::string json, Duration timeout,
+               Answered<std::string> answered) override;
+  void addresses(VmId vm, Duration timeout,
+                 Answered<std::vector<std::string>> answered) override;
+  void output(VmId vm, Answered<GuestOutput> answered) override;
 
   // For the metrics; thread-safe.
   [[nodiscard]] std::map<std::string, std::uint64_t> calls() const;

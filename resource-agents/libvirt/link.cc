@@ -45,6 +45,17 @@ void on_agent(virConnectPtr, virDomainPtr domain, int state, int, void* opaque) 
   }
 }
 
+void on_reboot(virConnectPtr, virDomainPtr domain, void* opaque) {
+  handlers_of(opaque).rebooted(id_of(domain), "");
+}
+
+// Of the actions only the reset leaves QEMU and its domain as they are; the others show in the
+// lifecycle.
+void on_watchdog(virConnectPtr, virDomainPtr domain, int action, void* opaque) {
+  if (action != VIR_DOMAIN_EVENT_WATCHDOG_RESET) return;
+  handlers_of(opaque).rebooted(id_of(domain), "its watchdog reset it");
+}
+
 // libvirt keeps callbacks of all kinds as one function type and casts back by event id.
 template <class Function>
 virConnectDomainEventGenericCallback generic(Function* function) {
@@ -173,9 +184,11 @@ void Link::serve(const std::shared_ptr<State>& state, virConnectPtr connection) 
   // after serve(). Drivers inside this process accept a free callback and then never call it.
   const bool has_close =
       virConnectRegisterCloseCallback(connection, on_close, state.get(), nullptr) == 0;
-  const std::array<std::pair<int, virConnectDomainEventGenericCallback>, 2> wanted{{
+  const std::array<std::pair<int, virConnectDomainEventGenericCallback>, 4> wanted{{
       {VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(on_lifecycle)},  // I/O errors show as SUSPENDED
       {VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, generic(on_agent)},
+      {VIR_DOMAIN_EVENT_ID_REBOOT, generic(on_reboot)},
+      {VIR_DOMAIN_EVENT_ID_WATCHDOG, generic(on_watchdog)},
   }};
   std::vector<int> callbacks;
   for (const auto& [id, callback] : wanted) {

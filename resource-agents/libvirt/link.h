@@ -21,6 +21,9 @@ struct LinkHandlers {
   std::function<void(const std::string& problem)> down;
   std::function<void(VmId vm, int event, int detail)> lifecycle;
   std::function<void(VmId vm)> agent_connected;
+  // The guest began anew in the same QEMU process. `reason`: empty unless a watchdog reset it,
+  // which is told once more without.
+  std::function<void(VmId vm, const std::string& reason)> rebooted;
 };
 
 // The thread that runs libvirt's default event loop.

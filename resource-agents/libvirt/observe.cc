@@ -212,7 +212,9 @@ std::optional<DomainState> domain_state(int state, int reason) {
       if (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP) {
         return DomainState::paused_incoming;
       }
-      if (reason == VIR_DOMAIN_PAUSED_CRASHED) return DomainState::crashed;
+      if (reason == VIR_DOMAIN_PAUSED_CRASHED || reason == VIR_DOMAIN_PAUSED_WATCHDOG) {
+        return DomainState::crashed;
+      }
       return DomainState::paused;
     case VIR_DOMAIN_SHUTDOWN:
       return DomainState::shutting_down;
@@ -251,27 +253,6 @@ Listing list_domains(Session& session, const AgentBoard& agents, const ListReque
   listing.answer.ok = filled.ok();
   if (!filled) listing.answer.facts.problem = "libvirt: " + filled.error().message;
   return listing;
-}
-
-Result<int> ping_agent(Session& session, VmId vm, int timeout_seconds) {
-  session.count("virDomainLookupByUUID");
-  const Domain domain(virDomainLookupByUUID(session.connection(), vm.uuid.bytes.data()));
-  if (!domain) return last_error("look up " + vm.str());
-  const int id = static_cast<int>(virDomainGetID(domain.get()));
-  // Without it a call to a silent agent blocks for ever, and with it the domain's agent job.
-  session.count("virDomainAgentSetResponseTimeout");
-  if (virDomainAgentSetResponseTimeout(domain.get(), timeout_seconds, 0) < 0) {
-    return last_error("set the agent's timeout of " + vm.str());
-  }
-  // Not guest-ping by the raw agent interface: that marks the domain as tainted. libvirt syncs
-  // with the agent in front of every command, so any small one will do.
-  long long seconds = 0;
-  unsigned int nanoseconds = 0;
-  session.count("virDomainGetTime");
-  if (virDomainGetTime(domain.get(), &seconds, &nanoseconds, 0) < 0) {
-    return last_error("ask the agent of " + vm.str());
-  }
-  return id;
 }
 
 }  // namespace clusterd::libvirt

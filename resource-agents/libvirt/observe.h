@@ -41,7 +41,4 @@ struct ListRequest {
 [[nodiscard]] Listing list_domains(Session& session, const AgentBoard& agents,
                                    const ListRequest& request);
 
-// Sets the agent's answer time, asks for the guest's clock. The domain's id if it answered.
-[[nodiscard]] Result<int> ping_agent(Session& session, VmId vm, int timeout_seconds);
-
 }  // namespace clusterd::libvirt

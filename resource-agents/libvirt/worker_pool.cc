@@ -40,6 +40,8 @@ std::optional<WorkerPool::Lane> WorkerPool::lane_of(const Work& work) {
       return Lane{1, *work.vm};
     case WorkKind::agent:
       return Lane{2, *work.vm};
+    case WorkKind::probe:
+      return Lane{3, *work.vm};
   }
   return std::nullopt;
 }

@@ -36,9 +36,10 @@ class Ticket {
   std::atomic<bool> claimed_{false};
 };
 
-// start and stop share the VM's lane; looks and agent pings have lanes of their own.
-enum class WorkKind : std::size_t { start, stop, look, agent };
-inline constexpr std::size_t kWorkKinds = 4;
+// start and stop share the VM's lane; looks, the ping after a boot (`agent`), and the questions of
+// probes have lanes of their own.
+enum class WorkKind : std::size_t { start, stop, look, agent, probe };
+inline constexpr std::size_t kWorkKinds = 5;
 
 struct Work {
   WorkKind kind = WorkKind::look;
@@ -49,7 +50,9 @@ struct Work {
 };
 
 struct WorkerOptions {
-  std::array<std::size_t, kWorkKinds> threads{24, 64, 32, 16};  // by WorkKind
+  // By WorkKind. Each question to a hung agent holds one of libvirtd's own workers as well, of
+  // which there are 20 (max_workers): probes must leave most of them to starts and looks.
+  std::array<std::size_t, kWorkKinds> threads{24, 64, 32, 16, 8};
   std::chrono::milliseconds idle{10000};    // a thread without work ends after this
   std::chrono::milliseconds parting{2000};  // the destructor waits so long for running work
 };

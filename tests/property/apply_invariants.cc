@@ -474,7 +474,7 @@ void take_step(HonestWorld& world, Tally& tally) {
 }  // namespace
 
 TEST_CASE("apply property: whatever is planned and asked, the invariants hold after each entry") {
-  constexpr std::uint64_t kLogs = 130;
+  constexpr std::uint64_t kLogs = 160;
   Tally tally;
   for (std::uint64_t seed = 1; seed <= kLogs; ++seed) {
     CAPTURE(seed);

@@ -73,7 +73,7 @@ StatusReport Player::status() const {
   throw Failure("no daemon answers");
 }
 
-// vm1 on n4 | vm1 nowhere | vm1 held by n1 | vm1 shows unknown
+// vm1 on n4 | vm1 nowhere | vm1 held by n1 | vm1 shows unknown | vm1 health suspect
 std::string Player::check_vm(const Words& condition) const {
   const std::uint32_t vm = vm_number(condition[0]);
   const std::string& what = word(condition, 1);
@@ -99,7 +99,15 @@ std::string Player::check_vm(const Words& condition) const {
     }
     return "it is not shown at all";
   }
-  throw Failure("a VM is on, nowhere, held by, shows, or because");
+  if (what == "health") {
+    for (const VmReport& told : status().vms) {
+      if (told.name == condition[0]) {
+        return told.health == word(condition, 2) ? "" : "it is " + told.health;
+      }
+    }
+    return "it is not shown at all";
+  }
+  throw Failure("a VM is on, nowhere, held by, shows, because, or health");
 }
 
 // n1 on | n1 off | n1 active | n1 shows unmanaged | n1 has the state

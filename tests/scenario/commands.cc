@@ -181,6 +181,7 @@ void Player::add_world() {
            [](sim::SimHypervisor& h, VmId vm) { h.set_domain_state(vm, DomainState::crashed); });
   in_guest("resume",
            [](sim::SimHypervisor& h, VmId vm) { h.set_domain_state(vm, DomainState::running); });
+  add_guests();
   // storage n1 lost: whatever writes there is paused by an I/O error; back: it is resumed.
   commands_["storage"] = [this](const Words& w) {
     const bool back = either(word(w, 2), "back", "lost");
@@ -191,6 +192,35 @@ void Player::add_world() {
     }
   };
   add_libvirt();
+}
+
+// What happens inside guests; their checks notice it.
+void Player::add_guests() {
+  const auto in_guest = [this](const char* name, void (*act)(sim::SimProber&, VmId)) {
+    commands_[name] = [this, act](const Words& words) {
+      const std::uint32_t vm = vm_number(word(words, 1));
+      const auto on = cluster().active_on(vm);
+      if (on.empty()) throw Failure("vm" + std::to_string(vm) + " runs nowhere");
+      act(cluster().node(on.front()).prober(), sim::vm_id(vm));
+    };
+  };
+  in_guest("hang", [](sim::SimProber& p, VmId vm) { p.set_hung(vm, true); });
+  in_guest("go-on", [](sim::SimProber& p, VmId vm) { p.set_hung(vm, false); });
+  in_guest("kill-agent", [](sim::SimProber& p, VmId vm) { p.set_agent_dead(vm, true); });
+  in_guest("kill-app", [](sim::SimProber& p, VmId vm) { p.set_app_dead(vm, true); });
+  in_guest("break-app", [](sim::SimProber& p, VmId vm) { p.break_app(vm, sim::SimTime::max()); });
+  commands_["mend-app"] = [this](const Words& w) {
+    cluster().env().broken_apps[sim::vm_id(vm_number(word(w, 1)))] = cluster().now();
+  };
+  in_guest("reboot-guest", [](sim::SimProber& p, VmId vm) { p.reboot(vm, ""); });
+  in_guest("watchdog-fires",
+           [](sim::SimProber& p, VmId vm) { p.reboot(vm, "its watchdog reset it"); });
+  // stall n1 begins: all guests of the host stand still; ends: they go on.
+  commands_["stall"] = [this](const Words& w) {
+    const bool begins = either(word(w, 2), "begins", "ends");
+    sim::SimNode& at = node(word(w, 1));
+    for (const auto& [vm, domain] : at.host().domains) at.prober().set_hung(vm, begins);
+  };
 }
 
 void Player::add_libvirt() {

@@ -6,7 +6,48 @@ namespace {
 
 using std::chrono::seconds;
 
+Probe application_probe() {
+  Probe probe;
+  probe.name = "app";
+  probe.port = 80;
+  return probe;
+}
+
 using VmSetters = std::map<std::string, std::function<void(VmDeclaration&, const std::string&)>>;
+
+const VmSetters& health_setters() {
+  static const auto health = [](VmDeclaration& vm) -> HealthPolicy& {
+    if (!vm.policy.health) vm.policy.health.emplace();
+    return *vm.policy.health;
+  };
+  static const VmSetters kSetters = {
+      // Of agent (the guest agent) and app (a probe), which are asked ...
+      {"health",
+       [](auto& vm, auto& v) {
+         if (name_set(v).contains("agent")) health(vm).guest_agent.emplace();
+         if (name_set(v).contains("app")) health(vm).probes.push_back(application_probe());
+       }},
+      // ... and which of them, named after that, are required.
+      {"required",
+       [](auto& vm, auto& v) {
+         if (name_set(v).contains("agent")) health(vm).guest_agent.value().required = true;
+         for (Probe& probe : health(vm).probes) probe.required = name_set(v).contains("app");
+       }},
+      {"boot_grace",
+       [](auto& vm, auto& v) {
+         health(vm).boot_grace = std::chrono::duration_cast<Duration>(span(v));
+       }},
+      {"repair",
+       [](auto& vm, auto& v) { health(vm).repair = {v}; }},
+      {"on_unhealthy",
+       [](auto& vm, auto& v) {
+         health(vm).on_unhealthy = v == "alert"      ? OnUnhealthy::alert
+                                   : v == "relocate" ? OnUnhealthy::relocate
+                                                     : OnUnhealthy::restart;
+       }},
+  };
+  return kSetters;
+}
 
 const VmSetters& vm_setters() {
   static const auto rules = [](VmDeclaration& vm) -> PlacementRules& {
@@ -172,7 +213,8 @@ void Player::declare(Declarations& all, const Words& words) const {
   if (words[0] == "vm") {
     const auto vm = all.vms.find(name);
     if (vm == all.vms.end()) throw Failure("there is no VM " + name);
-    set_all(vm_setters(), vm->second, words);
+    set_all(vm_setters(), vm->second, words, health_setters());
+    set_all(health_setters(), vm->second, words, vm_setters());
   } else if (words[0] == "feed") {
     all.fence_devices[name].agent = "fence_sim";
   } else {

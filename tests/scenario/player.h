@@ -39,6 +39,7 @@ class Player {
   void add_faults();
   void add_network();
   void add_devices();
+  void add_guests();
   void add_libvirt();
   void add_world();
   void add_operator();

@@ -5,6 +5,7 @@
 
 #include "clusterd/base/archive.h"
 #include "clusterd/codec/snapshot.h"
+#include "clusterd/engine/queries.h"
 
 namespace clusterd::sim {
 namespace {
@@ -18,6 +19,8 @@ constexpr std::size_t kRemembered = 20000;
 constexpr SimTime kAcquainted{std::chrono::seconds(10)};
 // Links that flap make a host lost anew each time; the back-off keeps everything else far below.
 constexpr std::size_t kFencesPerMinute = 30;
+// What was wrong so long ago is no reason to restart a guest now.
+constexpr SimTime kTroubleForgotten{std::chrono::seconds(90)};
 using std::chrono::seconds;
 
 }  // namespace
@@ -123,6 +126,27 @@ void Checkers::on_stop(const SimHost& host, const DispatchStop& order) {
   if (order.op.epoch == kPurgeEpoch) return;  // a condemned boot purges itself (R21)
   check_may_act(host, "stops " + name_of(order.vm));
   check_armed(host, order.op, "stops " + name_of(order.vm));
+  if (order.cause == Cause::unhealthy) check_trouble(host, order.vm);
+}
+
+// Nothing is restarted for its health but what was troubled a moment ago: not for its agent alone.
+void Checkers::check_trouble(const SimHost& host, VmId vm) {
+  const auto domain = host.domains.find(vm);
+  const auto broken = env_.broken_apps.find(vm);
+  const bool was_broken = broken != env_.broken_apps.end() &&
+                          env_.queue.now() - broken->second < kTroubleForgotten;
+  if (domain == host.domains.end() || was_broken) return;
+  const SimDomain& guest = domain->second;
+  const bool troubled = guest.troubled >= SimTime(0) &&
+                        env_.queue.now() - guest.troubled < kTroubleForgotten;
+  if (troubled || guest.hung || guest.app_dead || guest.state != DomainState::running) return;
+  // An agent that must answer, and has died before any daemon heard of it.
+  const Standing standing = standing_(host.id);
+  const auto known = standing.state->vms.find(vm);
+  const auto policy = resolved(*standing.state, known->second);
+  const auto& agent = policy->health.guest_agent;
+  if (guest.agent_dead && agent && agent->required) return;
+  fail("H1", name_of(host.id) + " stops " + name_of(vm) + " for its health, and it is well");
 }
 
 // R28: what was decided after a disarm is not carried out. Who has not heard of it cannot obey.

@@ -78,7 +78,7 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   void on_active(const SimHost& host, VmId vm) override;
   void on_gone(const SimHost& host, VmId vm) override;
   void on_power(const SimHost& host) override;
-  // S2 at dispatch, S3, S4; S6 for power.
+  // S2 at dispatch, S3, S4; S6 for power; H1: who is stopped for its health is not well.
   void on_start(const SimHost& host, const DispatchStart& order) override;
   void on_stop(const SimHost& host, const DispatchStop& order) override;
   void on_power_order(const SimHost& host, const DispatchPower& order) override;
@@ -91,6 +91,7 @@ class Checkers final : public WorldObserver, public DispatchObserver {
   void check_once(const SimHost& host, OpId op, const std::string& what);
   void check_may_act(const SimHost& host, const std::string& what);
   void check_constraints(const SimHost& host, VmId vm);
+  void check_trouble(const SimHost& host, VmId vm);
   void check_armed(const SimHost& host, OpId op, const std::string& what);
   [[nodiscard]] bool is_ordered(const SimHost& host, NodeId target) const;
   void check_fence(const SimHost& host, NodeId target);

@@ -4,6 +4,9 @@
 #include <set>
 #include <utility>
 
+#include "clusterd/engine/health.h"
+#include "clusterd/engine/queries.h"
+
 namespace clusterd::sim {
 
 using std::chrono::milliseconds;
@@ -26,6 +29,9 @@ SimCluster::SimCluster(SimOptions options)
     if (options_.trace_lines > 0) tell_history(node.state());
   };
   hooks.exited = [this](SimNode&, int, const std::string&) { checkers_->count_exit(); };
+  hooks.misspoke = [this](SimNode& node) {
+    checkers_->fail("L2", name_of(node.id()) + " would send what every member refuses");
+  };
   hooks.replied = [this](ClientId client, const ControlReply& reply) {
     env_.trace.say([&] {
       return "client  " + std::to_string(client.value) + " is answered " +
@@ -361,6 +367,27 @@ std::string SimCluster::unsettled() const {
         !vm.tombstone && vm.ordered.value_or(vm.declared) == DesiredState::stopped;
     if (unwanted && copies != 0) return name_of(id) + " runs";
     if (copies != vm.holders.size()) return name_of(id) + " is not where the state says";
+    if (wanted) {
+      if (std::string unwell = unwell_guest(state, id, vm); !unwell.empty()) return unwell;
+    }
+  }
+  return "";
+}
+
+// What its checks can notice, and the cluster must heal, is not healed yet.
+std::string SimCluster::unwell_guest(const ClusterState& state, VmId id, const VmState& vm) const {
+  const auto policy = resolved(state, vm);
+  if (!policy || !has_checks(policy->health)) return "";
+  if (policy->health.on_unhealthy == OnUnhealthy::alert) return "";
+  for (const auto& [holder, sighting] : vm.holders) {
+    const SimDomain& guest = env_.world.hosts().at(holder.node).domains.at(id);
+    const bool unnoticed = (guest.hung && !sighting.answered.empty()) ||
+                           (guest.app_dead && sighting.answered.contains("app"));
+    if (unnoticed) return "the guest of " + name_of(id) + " is in trouble";
+    if (sighting.health == Health::booting) return "the guest of " + name_of(id) + " boots";
+    if (sighting.health == Health::suspect || sighting.health == Health::unhealthy) {
+      return "the guest of " + name_of(id) + " is unwell: " + sighting.health_reason;
+    }
   }
   return "";
 }

@@ -107,6 +107,8 @@ class SimCluster {
 
  private:
   [[nodiscard]] Standing standing(NodeId node) const;
+  [[nodiscard]] std::string unwell_guest(const ClusterState& state, VmId id,
+                                         const VmState& vm) const;
   void set_hard_rules();
   void tell_history(const ClusterState& state);
   [[nodiscard]] std::vector<std::string> outlets_of(const std::string& node) const;

@@ -119,7 +119,7 @@ void SimHypervisor::end(const DispatchStart& order, Outcome outcome, DomainState
 
 void SimHypervisor::appear(VmId vm, OpId op) {
   env_.trace.say([&] { return name_of(host_.id) + "      active " + name_of(vm); });
-  env_.world.domain_active(host_, vm, SimDomain{DomainState::running, op, false});
+  env_.world.domain_active(host_, vm, SimDomain{.started_by = op});
   changed(vm, StopCause::none);
   if (!agents_) return;
   env_.on_host(host_, env_.between(seconds(5), seconds(20)), [this, vm, op] {
@@ -127,6 +127,7 @@ void SimHypervisor::appear(VmId vm, OpId op) {
     if (domain == host_.domains.end() || domain->second.started_by != op) return;
     domain->second.agent = true;
     changed(vm, StopCause::none);
+    if (guest_up_) guest_up_(vm);
   });
 }
 

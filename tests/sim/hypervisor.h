@@ -72,6 +72,8 @@ class SimHypervisor final : public Hypervisor {
   // Every look takes this much longer; what it saw was true when it began.
   void set_look_delay(SimTime extra) { look_delay_ = extra; }
   void set_agents(bool answer) { agents_ = answer; }
+  // Called when a guest has come up.
+  void on_guest_up(std::function<void(VmId)> told) { guest_up_ = std::move(told); }
   // What libvirt tells of this host; a change shows when it is listed next.
   HostFacts& facts() { return facts_; }
 
@@ -100,6 +102,7 @@ class SimHypervisor final : public Hypervisor {
   HostFacts facts_;
   DispatchObserver& observer_;
   Post post_;
+  std::function<void(VmId)> guest_up_;
   std::uint64_t session_ = 0;
   bool available_ = true;
   bool agents_ = true;

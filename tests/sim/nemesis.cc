@@ -50,6 +50,12 @@ const std::vector<Nemesis::Kind>& Nemesis::all_kinds() {
       {"corrupt_disk", &Nemesis::corrupt_disk},
       {"lying_disk", &Nemesis::lying_disk},
       {"crash_loop", &Nemesis::crash_loop},
+      {"guest_hangs", &Nemesis::guest_hangs},
+      {"agent_dies", &Nemesis::agent_dies},
+      {"application_dies", &Nemesis::application_dies},
+      {"application_broken", &Nemesis::application_broken},
+      {"guest_reboots", &Nemesis::guest_reboots},
+      {"guests_stall", &Nemesis::guests_stall},
   };
   return kinds;
 }
@@ -186,6 +192,52 @@ void Nemesis::starve(SimNode& node, Prng prng, SimTime until) {
   later(stalled, [this, &node, prng, until, runs] {
     node.thaw_daemon();
     later(runs, [this, &node, prng, until] { starve(node, prng, until); });
+  });
+}
+
+// ---- guests ------------------------------------------------------------------------------------
+
+std::optional<std::pair<SimNode*, VmId>> Nemesis::any_guest(Prng& prng) {
+  const auto number = static_cast<std::uint32_t>(prng.below(cluster_.options().vms) + 1);
+  const auto on = cluster_.active_on(number);
+  if (on.empty()) return std::nullopt;
+  return std::pair(&cluster_.node(on.front()), vm_id(number));
+}
+
+void Nemesis::guest_hangs(Prng& prng) {
+  const auto guest = any_guest(prng);
+  if (guest) guest->first->prober().set_hung(guest->second, true);
+}
+
+void Nemesis::agent_dies(Prng& prng) {
+  const auto guest = any_guest(prng);
+  if (guest) guest->first->prober().set_agent_dead(guest->second, true);
+}
+
+void Nemesis::application_dies(Prng& prng) {
+  const auto guest = any_guest(prng);
+  if (guest) guest->first->prober().set_app_dead(guest->second, true);
+}
+
+void Nemesis::application_broken(Prng& prng) {
+  const auto guest = any_guest(prng);
+  if (!guest) return;
+  const SimTime until = cluster_.now() + between(prng, seconds(60), seconds(600));
+  guest->first->prober().break_app(guest->second, until);
+}
+
+void Nemesis::guest_reboots(Prng& prng) {
+  const auto guest = any_guest(prng);
+  if (guest) guest->first->prober().reboot(guest->second, "");
+}
+
+void Nemesis::guests_stall(Prng& prng) {
+  SimNode& node = any_node(prng);
+  std::vector<VmId> guests;
+  for (const auto& [vm, domain] : node.host().domains) guests.push_back(vm);
+  for (const VmId& vm : guests) node.prober().set_hung(vm, true);
+  later(between(prng, seconds(2), seconds(120)), [&node, guests] {
+    for (const VmId& vm : guests) node.prober().set_hung(vm, false);
   });
 }
 
@@ -398,11 +450,25 @@ void Nemesis::lying_disk(Prng& prng) {
 
 // ---- the end -----------------------------------------------------------------------------------
 
+// One guest that hangs is for the cluster to find; whole hosts of them take it too long.
+void Nemesis::end_stall(SimNode& node) {
+  std::vector<VmId> hung;
+  for (const auto& [vm, domain] : node.host().domains) {
+    if (domain.hung || domain.app_dead) hung.push_back(vm);
+  }
+  if (hung.size() < 2) return;
+  for (const VmId& vm : hung) {
+    node.prober().set_hung(vm, false);
+    node.prober().set_app_dead(vm, false);
+  }
+}
+
 void Nemesis::quiet() {
   quiet_ = true;
   cut_armed_ = false;
   cluster_.env().trace.say([] { return std::string("nemesis is quiet"); });
   cluster_.env().faults = SimFaults{};
+  for (auto& [vm, until] : cluster_.env().broken_apps) until = std::min(until, cluster_.now());
   cluster_.heal();
   cluster_.network().set_arbiter(true);
   cluster_.devices().repair();
@@ -414,6 +480,7 @@ void Nemesis::quiet() {
     node.hypervisor().set_available(true);
     node.thaw();
     node.thaw_daemon();
+    end_stall(node);
     cluster_.power_back(number);
     node.start_daemon();
     // A daemon that was asked to stop while its host was frozen stops only now.

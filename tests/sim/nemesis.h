@@ -54,6 +54,16 @@ class Nemesis {
   void stop_daemon(Prng& prng);
   void freeze_daemon(Prng& prng);
   void starve_daemon(Prng& prng);
+  // ---- guests ----
+  void guest_hangs(Prng& prng);
+  void agent_dies(Prng& prng);
+  void application_dies(Prng& prng);
+  void application_broken(Prng& prng);
+  void guest_reboots(Prng& prng);
+  void guests_stall(Prng& prng);  // all of one host, for a while
+  static void end_stall(SimNode& node);
+  // A VM that is active somewhere, and where; nullopt: this one is not.
+  [[nodiscard]] std::optional<std::pair<SimNode*, VmId>> any_guest(Prng& prng);
   // ---- network ----
   void partition(Prng& prng);
   void flapping_links(Prng& prng);

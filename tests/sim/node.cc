@@ -25,13 +25,16 @@ SimNode::SimNode(SimEnv& env, SimHost& host, SimNetwork& network, SimDevices& de
       store_(env, host),
       hypervisor_(env, host, options.size, observer),
       fencer_(env, host, devices, observer),
+      prober_(env, host),
       control_(hooks_.replied),
       group_(network, host.id),
       recording_(host.id.value),
       clock_offset_(env.prng.between(1000, 1000000000)),
       drift_ppm_(env.prng.between(-200, 200)),
       wall_skew_(env.prng.between(-2000, 2000)),
-      next_run_(kNever) {}
+      next_run_(kNever) {
+  hypervisor_.on_guest_up([this](VmId vm) { prober_.changed(vm); });
+}
 
 // ---- the host ----------------------------------------------------------------------------------
 
@@ -76,6 +79,9 @@ DriverCallbacks SimNode::callbacks() {
   calls.log = [this](const std::string& line) {
     env_.trace.say([&] { return name_of(id()) + "      log: " + line; });
   };
+  calls.rejected = [this](NodeId, std::string_view reason) {
+    if (reason == "own" && !flipped_) hooks_.misspoke(*this);
+  };
   calls.renew_boot = [this] {
     host_.boot = BootId{env_.uuid()};
     return ok_status();
@@ -104,6 +110,7 @@ void SimNode::start_daemon() {
   const auto sink = [this, process = process_](Event event) { post(process, std::move(event)); };
   store_.connect(sink);
   fencer_.connect(sink);
+  prober_.connect(sink);
   auto loaded = load(store_, hypervisor_, wall_now());
   if (!loaded.ok()) {
     process_ = 0;
@@ -121,7 +128,8 @@ void SimNode::start_daemon() {
            std::to_string(loaded.value().start.state.position.index.value);
   });
   if (options_.record) recorder_ = std::make_unique<Recorder>(recording_, CLUSTERD_VERSION);
-  const DriverPorts ports{group_, store_, hypervisor_, fencer_, control_, recorder_.get()};
+  const DriverPorts ports{group_,   store_,  hypervisor_,    fencer_,
+                          control_, prober_, recorder_.get()};
   driver_ = std::make_unique<Driver>(identity, std::move(loaded).value(), ports, callbacks(),
                                      local_now());
   hypervisor_.connect(sink);
@@ -140,6 +148,7 @@ void SimNode::end_daemon() {
   flipped_ = false;
   hypervisor_.disconnect();
   fencer_.disconnect();
+  prober_.disconnect();
   store_.connect([](const Event&) {});
   network_.detach(id());
   ++run_token_;

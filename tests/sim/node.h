@@ -11,6 +11,7 @@
 #include "tests/sim/fencer.h"
 #include "tests/sim/hypervisor.h"
 #include "tests/sim/network.h"
+#include "tests/sim/prober.h"
 #include "tests/sim/recording.h"
 #include "tests/sim/store.h"
 #include "tests/sim/world.h"
@@ -43,6 +44,7 @@ class SimNode {
     std::function<void(SimNode&)> applied;  // after each delivery
     std::function<void(SimNode&, int code, const std::string&)> exited;
     SimControl::Listener replied;
+    std::function<void(SimNode&)> misspoke;  // it would have sent what every member refuses
   };
 
   SimNode(SimEnv& env, SimHost& host, SimNetwork& network, SimDevices& devices,
@@ -96,6 +98,7 @@ class SimNode {
 
   SimStore& store() { return store_; }
   SimHypervisor& hypervisor() { return hypervisor_; }
+  SimProber& prober() { return prober_; }
   [[nodiscard]] bool supervised() const { return supervised_; }
   // Of all its daemons, one after the other.
   [[nodiscard]] const SimRecording& recording() const { return recording_; }
@@ -119,6 +122,7 @@ class SimNode {
   SimStore store_;
   SimHypervisor hypervisor_;
   SimFencer fencer_;
+  SimProber prober_;
   SimControl control_;
   SimGroup group_;
   SimRecording recording_;

@@ -44,6 +44,28 @@ void draw_constraints(SimOptions& sim, Prng& prng) {
   };
 }
 
+// Some guests are asked how they are; of those some need a repair, some only an alert.
+void draw_health(Declarations& all, Prng prng) {
+  for (auto& [name, vm] : all.vms) {
+    const std::uint64_t kind = prng.below(8);
+    const bool patient = prng.chance(500);
+    if (kind < 2) continue;
+    HealthPolicy& health = vm.policy.health.emplace();
+    health.boot_grace = Duration(60000);
+    if (kind != 3) health.guest_agent.emplace().required = kind == 4;
+    if (kind > 2) {
+      Probe& probe = health.probes.emplace_back();
+      probe.name = "app";
+      probe.port = 80;
+      probe.kind = kind == 5 ? ProbeKind::exec : ProbeKind::tcp;
+      probe.interval = Duration(patient ? 10000 : 3000);
+      probe.required = kind == 6;
+    }
+    if (kind == 6) health.repair = {"/sbin/repair"};
+    if (kind == 7) health.on_unhealthy = patient ? OnUnhealthy::relocate : OnUnhealthy::alert;
+  }
+}
+
 SimOptions draw(const RunOptions& options) {
   Prng prng(options.seed * 0x9e3779b97f4a7c15ULL + 1);
   SimOptions sim;
@@ -64,6 +86,13 @@ SimOptions draw(const RunOptions& options) {
   sim.warns_if_refused = true;
   sim.node.never_sleeps = prng.chance(600);
   if (prng.chance(700)) sim.node.startup = SimTime(prng.between(1000, 50000));
+  const std::uint64_t guests = prng.next();
+  if (prng.chance(600)) {
+    sim.adjust = [before = std::move(sim.adjust), guests](Declarations& all) {
+      if (before) before(all);
+      draw_health(all, Prng(guests));
+    };
+  }
   sim.trace_lines = options.trace_lines;
   sim.echo = options.echo;
   sim.node.record = options.record;

@@ -35,7 +35,11 @@ const char* word(StopCause value) {
 }
 const char* word(Cause value) {
   return named(std::array{"desired", "restart in place", "relocation", "its host is lost",
-                          "restart ordered", "undeclared", "preempted"},
+                          "restart ordered", "undeclared", "preempted", "unhealthy"},
+               value);
+}
+const char* word(Health value) {
+  return named(std::array{"not judged", "booting", "healthy", "degraded", "suspect", "unhealthy"},
                value);
 }
 const char* word(PowerOpKind value) {
@@ -89,7 +93,9 @@ class Teller {
   std::string operator()(const Advance&) const { return "Advance of time"; }
   std::string operator()(const Report& b) const {
     return "Report: " + vm(b.vm) + " is " + word(b.state) + word(b.cause) +
-           (b.agent ? ", its agent answers" : "");
+           (b.agent ? ", its agent answers" : "") +
+           (b.health == Health::none ? std::string() : std::string(", ") + word(b.health)) +
+           because(b.health_reason);
   }
   std::string operator()(const InventoryDone& b) const {
     return "InventoryDone" + because(b.facts.problem);
@@ -202,6 +208,18 @@ class Teller {
     return "a message of " + node(e.sender) + " was refused" + because(e.reason);
   }
 
+  std::string operator()(const GuestChecked& e) const {
+    static constexpr std::array kEnds = {"passed", "failed", "found the agent silent alone"};
+    return "a check of " + vm(e.vm) + ", " + e.check + ", " +
+           std::string(named(kEnds, e.outcome)) + because(e.detail);
+  }
+  std::string operator()(const GuestRepaired& e) const {
+    return "the repair of " + vm(e.vm) + (e.ok ? " worked" : " failed") + because(e.detail);
+  }
+  std::string operator()(const GuestRebooted& e) const {
+    return "the guest of " + vm(e.vm) + " reboots" + because(e.reason);
+  }
+
   // ---- effects ---------------------------------------------------------------------------------
   std::string operator()(const Multicast& e) const {
     return "says " + std::visit(*this, e.message.body);
@@ -247,6 +265,15 @@ class Teller {
     return "EXITS with " + number(static_cast<std::uint64_t>(e.code)) + because(e.reason);
   }
   std::string operator()(const LogLine& e) const { return "notes: " + e.line; }
+  std::string operator()(const WatchGuest& e) const {
+    return "watches the guest of " + e.name + " (" + number(e.watch) + ")";
+  }
+  std::string operator()(const UnwatchGuest& e) const {
+    return "watches the guest of " + vm(e.vm) + " no more";
+  }
+  std::string operator()(const RepairGuest& e) const {
+    return "REPAIRS the guest of " + vm(e.vm);
+  }
 
  private:
   std::string node(NodeId id) const { return node_name(state_, id); }

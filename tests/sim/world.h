@@ -20,7 +20,12 @@ namespace clusterd::sim {
 struct SimDomain {
   DomainState state = DomainState::running;
   OpId started_by;
-  bool agent = false;
+  bool agent = false;  // the guest is up
+  bool hung = false;
+  bool agent_dead = false;
+  bool app_dead = false;
+  std::uint64_t boots = 0;  // since QEMU started
+  SimTime troubled{-1};     // when it last had what may cost it its life; negative: never
 };
 
 struct SimHost {
@@ -99,6 +104,7 @@ struct SimEnv {
   Prng prng;
   SimTrace trace;
   SimFaults faults;
+  std::map<VmId, SimTime> broken_apps;  // dead until then, whatever is done
   SimWorld world;
 };
 

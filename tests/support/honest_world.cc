@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "clusterd/codec/record.h"
+#include "clusterd/model/event.h"
 #include "tests/support/cluster_builder.h"
 #include "tests/support/random_value.h"
 
@@ -270,6 +271,9 @@ void HonestWorld::look(NodeId id, const VmId& vm) {
     report.state = RandomValue(prng_, 0).make<DomainState>();
     if (report.state == DomainState::absent) report.state = DomainState::running;
     report.agent = prng_.chance(500);
+    report.health = RandomValue(prng_, 0).make<Health>();
+    if (report.health != Health::none) report.health_reason = "as checks have it";
+    if (prng_.chance(500)) report.answered.insert(kAgentCheck);
   } else {
     report.cause = RandomValue(prng_, 0).make<StopCause>();
   }
@@ -387,7 +391,7 @@ HonestWorld::Said HonestWorld::plan() {
   }
   if (prng_.chance(250)) return say(sender, word_of_a_death());
   OperatePower power{RandomValue(prng_, 0).make<PowerOpKind>(), any_host(), any_synced()};
-  if (prng_.chance(500)) power.kind = PowerOpKind::read_power;
+  if (prng_.chance(300)) power.kind = PowerOpKind::read_power;
   for (const auto& [id, node] : state_.nodes) {
     if (state_.view.members.contains(id) && !node.power && prng_.chance(300)) {
       power = {PowerOpKind::read_power, host(id), any_synced()};

@@ -56,6 +56,7 @@ LAYERS = {
     "clusterd/adapters/corosync": Layer(EDGE, ["corosync/"], system=True),
     "clusterd/adapters/host": Layer(EDGE, system=True),
     "clusterd/adapters/metrics": Layer(EDGE, ["prometheus/"], system=True),
+    "clusterd/adapters/process": Layer(EDGE, system=True),
     "clusterd/adapters/store": Layer(EDGE, system=True),
     "clusterd/daemon": Layer(CORE + ["clusterd/config", "clusterd/adapters", "resource-agents",
                                      "fencing"], ["qb/"], system=True),
@@ -66,8 +67,10 @@ LAYERS = {
                                   "fencing/agent/agent_metadata.h"],
                           ["CLI/", "nlohmann/", "qb/"], system=True),
     "resource-agents/libvirt": Layer(EDGE, ["libvirt/", "pugixml.hpp"], system=True),
-    "resource-agents/probes": Layer(EDGE, system=True),
-    "fencing/agent": Layer(EDGE, system=True),
+    "resource-agents/probes": Layer(EDGE + ["clusterd/adapters/process",
+                                            "resource-agents/libvirt/guest_agent.h"],
+                                    ["curl/", "nlohmann/"], system=True),
+    "fencing/agent": Layer(EDGE + ["clusterd/adapters/process"], system=True),
     "fencing/watchdog": Layer(EDGE, system=True),
     "fencing/storage": Layer(EDGE, system=True),
     "tests/sim": Layer(CORE + ["tests/support"], ["CLI/"], system=True),
@@ -75,7 +78,7 @@ LAYERS = {
 
 # Code below these needs a line in LAYERS; tests may include anything, the simulator excepted.
 ROOTS = ("clusterd", "resource-agents", "fencing", "tests")
-LIBRARIES = ("CLI/", "catch2/", "corosync/", "libvirt/", "nlohmann/", "prometheus/",
+LIBRARIES = ("CLI/", "catch2/", "corosync/", "curl/", "libvirt/", "nlohmann/", "prometheus/",
              "pugixml.hpp", "qb/", "yaml-cpp/")
 
 # What would make two runs differ, in code of the pure layers (style.md, "Determinism").

@@ -29,6 +29,7 @@ const char* word(Cause cause) {
     case Cause::restart_order: return "restart_order";
     case Cause::undeclared: return "undeclared";
     case Cause::preempted: return "preempted";
+    case Cause::unhealthy: return "unhealthy";
   }
   return "unknown";
 }
@@ -80,6 +81,10 @@ void MetricsExporter::count_restart(const std::string& vm, Cause cause) {
 void MetricsExporter::count_rejected(const std::string& source, const std::string& reason) {
   server_->page->count_rejected(source, reason);
 }
+void MetricsExporter::count_guest_check(const std::string& outcome) {
+  server_->page->count_guest_check(outcome);
+}
+
 void MetricsExporter::count_libvirt_call(const std::string& call) {
   server_->page->count_libvirt_call(call);
 }

@@ -32,6 +32,7 @@ class MetricsExporter final : public Metrics {
   void count_restart(const std::string& vm, Cause cause) override;
   void count_rejected(const std::string& source, const std::string& reason) override;
   void count_libvirt_call(const std::string& call) override;
+  void count_guest_check(const std::string& outcome) override;
   void observe_failover(const std::string& phase, Duration since_ring) override;
 
  private:

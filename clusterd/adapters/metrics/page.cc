@@ -147,6 +147,11 @@ void MetricsPage::count_rejected(const std::string& source, const std::string& r
   add(rejected_, {source, reason}, kMaxReasons);
 }
 
+void MetricsPage::count_guest_check(const std::string& outcome) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  add(guest_checks_, {outcome}, kMaxReasons);
+}
+
 void MetricsPage::count_libvirt_call(const std::string& call) {
   const std::lock_guard<std::mutex> lock(mutex_);
   add(libvirt_calls_, {call}, kMaxReasons);
@@ -182,6 +187,8 @@ std::vector<MetricFamily> MetricsPage::Collect() const {
               std::array{"source", "reason"}, rejected_);
   add_counter(page, "clusterd_libvirt_calls_total", "Calls of libvirt by this daemon.",
               std::array{"call"}, libvirt_calls_);
+  add_counter(page, "clusterd_guest_checks_total", "Checks of guests of this host that ended.",
+              std::array{"outcome"}, guest_checks_);
   MetricFamily failover = family("clusterd_failover_duration_seconds",
                                  "When a failover reached its phases, counted from the new ring.",
                                  MetricType::Histogram);

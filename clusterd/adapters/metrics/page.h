@@ -32,6 +32,7 @@ class MetricsPage final : public prometheus::Collectable {
   void count_restart(const std::string& vm, const std::string& cause);
   void count_rejected(const std::string& source, const std::string& reason);
   void count_libvirt_call(const std::string& call);
+  void count_guest_check(const std::string& outcome);
   void observe_failover(const std::string& phase, double seconds);
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
@@ -54,6 +55,7 @@ class MetricsPage final : public prometheus::Collectable {
   Counter restarts_;
   Counter rejected_;
   Counter libvirt_calls_;
+  Counter guest_checks_;
   std::map<std::string, Histogram> failovers_;  // by phase
 };
 

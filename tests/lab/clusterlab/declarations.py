@@ -26,11 +26,12 @@ def plan_guests(topology, workers, vms_per_node):
 
 
 def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fence="stay_off",
-          fence_timeout="20s", preemptible=(), room=None):
+          fence_timeout="20s", preemptible=(), room=None, health=None):
     """Writes lab.yaml, the domains and the (empty) disks; returns the path of lab.yaml.
 
     `preemptible` names VMs that may be stopped to make room; `room` (node -> VMs) says for how many
-    VMs a node has memory, where that is not what _memory() says.
+    VMs a node has memory, where that is not what _memory() says. `health` (VM -> YAML of that
+    section, in one line) says how a guest is asked; the others are not asked.
 
     All nodes of the lab are declared. `after_fence` is stay_off by default, so that a node comes
     back only when the test says so. `fence_timeout` is that of one call of a fence agent.
@@ -44,11 +45,12 @@ def write(topology, directory, *, workers, backup=None, vms_per_node=3, after_fe
     for name, count in (room or {}).items():
         memory[name] = HOST_RESERVED_MIB + count * MEMORY_MIB + MEMORY_MIB // 2
     write_file(path,
-               _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible))
+               _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible,
+                     health or {}))
     return path
 
 
-def _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible):
+def _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preemptible, health):
     lines = [
         "cluster:",
         f"  name: {topology.prefix}",
@@ -87,6 +89,8 @@ def _yaml(topology, placed, backup, after_fence, fence_timeout, memory, preempti
         ]
         if guest.name in preemptible:
             lines.append("    preemptible: true")
+        if guest.name in health:
+            lines.append(f"    health: {health[guest.name]}")
     return "\n".join(lines) + "\n"
 
 

@@ -31,3 +31,11 @@ TEST_CASE("text: what was tidied is valid, short enough, and unchanged if it was
     if (!is_utf8(tidy) || has_control(tidy) || tidy.size() > 30) FAIL("not tidy");
   }
 }
+
+TEST_CASE("text: the last words are one printable line") {
+  CHECK(last_words("", 100) == "");
+  CHECK(last_words("one\n\n  \ntwo\r\nthree\n", 100) == "one / two / three");
+  CHECK(last_words("one\ntwo\nthree\n", 11) == "two / three");
+  CHECK(last_words("long line here", 4) == "long");
+  CHECK(last_words("a\x1b[31mb\xff\n", 100) == "a?[31mb?");
+}

@@ -40,7 +40,10 @@ std::vector<Event> sample_events() {
       ClientGone{ClientId(3)},
       StopRequested{},
       MessageRejected{NodeId(2), "malformed"},
-      PeersSilent{{NodeId(1), NodeId(3)}}};
+      PeersSilent{{NodeId(1), NodeId(3)}},
+      GuestChecked{vm, 3, "web", CheckOutcome::busy, "no answer"},
+      GuestRepaired{vm, 3, true, "exit code 0"},
+      GuestRebooted{vm, "its watchdog reset it"}};
   for (const Message& message : sample_messages()) {
     events.push_back(Delivered{n2, message, Digest(6)});
   }

@@ -174,6 +174,67 @@ vms:
   CHECK(d.domain_xml.at(vm.domain.xml).find("<name>web1</name>") != std::string::npos);
 }
 
+TEST_CASE("declarations: how a guest is asked, with the pace of its preset") {
+  const Folder folder;
+  folder.write("domains/web1.xml", domain("web1", 1));
+  folder.write("lab.yaml", kNodes + R"(
+vms:
+  web1:
+    domain: domains/web1.xml
+    health:
+      guest_agent: { required: true }
+      probes:
+        - { name: queue, heartbeat: { port: 9000 }, interval: 20s }
+        - { name: old, script: { command: [/opt/check, -v] }, required: true }
+        - { name: web, http: { port: 80, body: ok } }
+      preset: fast
+      address: fd00::7
+      repair: { command: [/bin/mend], timeout: 7s }
+      on_unhealthy: relocate
+)");
+  const Read read(folder);
+  INFO(read.shown());
+  REQUIRE(read.lines.empty());
+  const HealthPolicy& health = *read.loaded.declarations.vms.at("web1").policy.health;
+  CHECK(health.guest_agent->interval == Duration(3000));
+  CHECK(health.guest_agent->required);
+  CHECK(health.probes.at(0).kind == ProbeKind::heartbeat);
+  CHECK(health.probes.at(0).interval == Duration(20000));
+  CHECK(health.probes.at(0).timeout == Duration(2000));
+  CHECK(health.probes.at(1).kind == ProbeKind::script);
+  CHECK(health.probes.at(1).required);
+  CHECK(health.probes.at(2).body == "ok");
+  CHECK(health.address == "fd00::7");
+  CHECK(health.repair == std::vector<std::string>{"/bin/mend"});
+  CHECK(health.repair_timeout == Duration(7000));
+  CHECK(health.on_unhealthy == OnUnhealthy::relocate);
+}
+
+TEST_CASE("declarations: what cannot be asked, each at its place") {
+  expect_errors(kNodes + R"(vms:
+  web1:
+    domain: web1.xml
+    health:
+      preset: slow
+      address: web1.example
+      repair: { command: [mend] }
+      probes:
+        - { name: a, exec: { command: [] } }
+        - { name: b, script: { command: [check] } }
+        - { name: c, heartbeat: {} }
+        - { name: d, tcp: { port: 1 }, http: { port: 1 } }
+        - { name: c, tcp: { port: 1 } }
+)",
+                {"lab.yaml:8:15: 'slow' is none of fast, normal, relaxed",
+                 "lab.yaml:9:16: 'web1.example' is no IP address",
+                 "lab.yaml:10:15: the command must begin with the full path of a program",
+                 "lab.yaml:12:11: a command is needed",
+                 "lab.yaml:13:11: the command must begin with the full path of a program",
+                 "lab.yaml:14:11: a port is needed",
+                 "lab.yaml:15:11: a probe has one of tcp, http, exec, script, heartbeat",
+                 "lab.yaml:16:11: a second probe named c"});
+}
+
 TEST_CASE("declarations: five errors in one file are five errors") {
   expect_errors(kNodes +
                     "clutser: {}\nvms:\n  web1:\n    domain: web1.xml\n    priority: high\n"

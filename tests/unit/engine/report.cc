@@ -164,7 +164,7 @@ TEST_CASE("report: what a VM on a host is") {
         {DomainState::paused, "paused: somebody paused it"},
         {DomainState::paused_io_error, "paused: an I/O error of its disk paused it"},
         {DomainState::shutting_down, "stopping: its guest is shutting down"},
-        {DomainState::crashed, "paused: its guest has panicked"},
+        {DomainState::crashed, "paused: its guest has panicked, or hung until its watchdog fired"},
         {DomainState::absent, "unknown: its host has not yet said whether it runs"},
         {DomainState::paused_incoming, "unknown: its host has not yet said whether it runs"}};
     for (const auto& [state, word] : words) {
@@ -175,10 +175,17 @@ TEST_CASE("report: what a VM on a host is") {
   SECTION("its health") {
     told.sighting().agent = false;
     CHECK(told.status().vms.at(0).health == "none");
-    told.cluster.declaration("web").policy.health.emplace().guest_agent.emplace();
-    CHECK(told.status().vms.at(0).health == "booting");
     told.sighting().agent = true;
     CHECK(told.status().vms.at(0).health == "healthy");
+    told.cluster.declaration("web").policy.health.emplace().guest_agent.emplace();
+    told.sighting().health = Health::unhealthy;
+    told.sighting().health_reason = "probe web failed";
+    CHECK(told.status().vms.at(0).health == "unhealthy");
+    CHECK(told.vm() == "running: probe web failed");
+    told.cluster.declaration("web").policy.health->on_unhealthy = OnUnhealthy::alert;
+    CHECK(told.vm().ends_with("nothing is done about it (on_unhealthy: alert)"));
+    told.sighting().health = Health::degraded;
+    CHECK(told.status().vms.at(0).health == "degraded");
     told.cluster.lose("n1");
     CHECK(told.status().vms.at(0).health == "unknown");
   }

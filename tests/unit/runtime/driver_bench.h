@@ -74,6 +74,12 @@ struct BenchFencer final : Fencer {
   void test(const RunFenceTest&) override {}
 };
 
+struct BenchProber final : Prober {
+  void watch(const WatchGuest&) override {}
+  void unwatch(const UnwatchGuest&) override {}
+  void repair(const RepairGuest&) override {}
+};
+
 struct BenchControl final : Control {
   void reply(ClientId client, const ControlReply& reply) override { replies[client] = reply; }
   std::map<ClientId, ControlReply> replies;
@@ -102,7 +108,8 @@ class DriverBench {
                                 BootId{numbered_uuid(2, 1)}, Incarnation(++runs)};
     driver = std::make_unique<Driver>(
         identity, std::move(loaded).value(),
-        DriverPorts{group, store, hypervisor, fencer, control, recorder}, std::move(calls), now);
+        DriverPorts{group, store, hypervisor, fencer, control, prober, recorder}, std::move(calls),
+        now);
     store.sink = driver.get();
   }
 
@@ -148,6 +155,7 @@ class DriverBench {
   BenchStore store;
   BenchHypervisor hypervisor;
   BenchFencer fencer;
+  BenchProber prober;
   BenchControl control;
   Recorder* recorder = nullptr;  // counts from the next start()
   std::unique_ptr<Driver> driver;

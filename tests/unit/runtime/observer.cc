@@ -25,6 +25,7 @@ struct NotedMetrics final : Metrics {
   }
   void count_rejected(const std::string&, const std::string&) override {}
   void count_libvirt_call(const std::string&) override {}
+  void count_guest_check(const std::string&) override {}
   void observe_failover(const std::string& phase, Duration since_ring) override {
     lines.push_back(phase + " " + std::to_string(since_ring.count()));
   }

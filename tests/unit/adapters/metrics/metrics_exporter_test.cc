@@ -98,6 +98,7 @@ std::string full_page(MetricsExporter& metrics) {
   metrics.count_restart("web1", Cause::host_lost);
   metrics.count_rejected("n2", "malformed");
   metrics.count_libvirt_call("virDomainCreateXML");
+  metrics.count_guest_check("failed");
   metrics.observe_failover("last_active", Duration(4200));
   return scrape(metrics);
 }
@@ -160,6 +161,7 @@ TEST_CASE("metrics: a real scrape with everything in it passes promtool") {
            "clusterd_vm_restarts_total{vm=\"web1\",cause=\"host_lost\"} 1",
            "clusterd_rejected_messages_total{source=\"n2\",reason=\"malformed\"} 1",
            "clusterd_libvirt_calls_total{call=\"virDomainCreateXML\"} 1",
+           "clusterd_guest_checks_total{outcome=\"failed\"} 1",
            "clusterd_failover_duration_seconds_bucket{phase=\"last_active\",le=\"3\"} 0",
            "clusterd_failover_duration_seconds_bucket{phase=\"last_active\",le=\"5\"} 1",
            "clusterd_failover_duration_seconds_sum{phase=\"last_active\"} 4.2",

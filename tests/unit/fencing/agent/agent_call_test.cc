@@ -141,11 +141,3 @@ TEST_CASE("redaction: what is kept is bounded") {
   for (int i = 0; i < 100; ++i) tail.append(std::string(100000, static_cast<char>('a' + i % 26)));
   CHECK(tail.shown({}) == std::string(OutputTail::kShown, 'v'));
 }
-
-TEST_CASE("redaction: the last words are one printable line") {
-  CHECK(last_words("", 100) == "");
-  CHECK(last_words("one\n\n  \ntwo\r\nthree\n", 100) == "one / two / three");
-  CHECK(last_words("one\ntwo\nthree\n", 11) == "two / three");
-  CHECK(last_words("long line here", 4) == "long");
-  CHECK(last_words("a\x1b[31mb\xff\n", 100) == "a?[31mb?");
-}

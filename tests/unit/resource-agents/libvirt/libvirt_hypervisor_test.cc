@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
+#include <future>
 #include <mutex>
 
 #include "resource-agents/libvirt/link.h"
@@ -285,6 +286,7 @@ TEST_CASE("libvirt: every domain state has its meaning, and a new one means noth
   CHECK(domain_state(VIR_DOMAIN_BLOCKED, 0) == DomainState::running);
   CHECK(domain_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER) == DomainState::paused);
   CHECK(domain_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR) == DomainState::paused_io_error);
+  CHECK(domain_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_WATCHDOG) == DomainState::crashed);
   CHECK(domain_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION) ==
         DomainState::paused_incoming);
   CHECK(domain_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP) ==
@@ -328,4 +330,60 @@ TEST_CASE("libvirt: a host without the hook says that nothing may start on it") 
   listed = guarded.events.next<DomainsListed>();
   REQUIRE(listed);
   CHECK(listed->facts.problem.empty());
+}
+
+namespace {
+
+template <class T>
+std::optional<AgentAnswer<T>> answer_of(
+    const std::function<void(GuestAgent::Answered<T>)>& ask) {
+  const auto answered = std::make_shared<std::promise<AgentAnswer<T>>>();
+  auto answer = answered->get_future();
+  ask([answered](AgentAnswer<T> told) { answered->set_value(std::move(told)); });
+  if (answer.wait_for(10s) != std::future_status::ready) return std::nullopt;
+  return answer.get();
+}
+
+template <class T>
+bool failed_as(const std::optional<AgentAnswer<T>>& answer, AgentFailure::Kind kind) {
+  REQUIRE(answer);
+  const auto* failure = std::get_if<AgentFailure>(&*answer);
+  if (failure != nullptr) INFO(failure->detail);
+  return failure != nullptr && failure->kind == kind;
+}
+
+}  // namespace
+
+// The test driver has no agents, and cannot bound a wait for one: so it is not waited for. That is
+// no word on the guest.
+TEST_CASE("libvirt: questions to a guest's agent are answered once, also where there is none") {
+  Node node;
+  LibvirtHypervisor& agents = *node.hypervisor;
+  node.hypervisor->start(start_order(vm(20), 40));
+  REQUIRE(node.ended());
+  const auto alive = answer_of<AgentAlive>([&](auto told) { agents.ping(vm(20), 2000ms, told); });
+  CHECK(failed_as(alive, AgentFailure::Kind::not_asked));
+  CHECK(node.hypervisor->calls().count("virDomainGetTime") == 0);
+  CHECK(failed_as(answer_of<std::string>([&](auto told) {
+                    agents.command(vm(20), R"({"execute":"guest-ping"})", 2000ms, told);
+                  }),
+                  AgentFailure::Kind::not_asked));
+  const auto output = answer_of<GuestOutput>([&](auto told) { agents.output(vm(20), told); });
+  REQUIRE(output);
+  CHECK(node.hypervisor->calls().at("virDomainListGetStats") == 1);
+  const auto gone = answer_of<AgentAlive>([&](auto told) { agents.ping(vm(21), 2000ms, told); });
+  CHECK(failed_as(gone, AgentFailure::Kind::not_asked));
+}
+
+TEST_CASE("libvirt: where libvirt cannot be reached no agent was asked") {
+  Node node("qemu+unix:///system?socket=/nowhere/libvirt-sock", 200ms);
+  LibvirtHypervisor& agents = *node.hypervisor;
+  using Kind = AgentFailure::Kind;
+  CHECK(failed_as(
+      answer_of<AgentAlive>([&](auto told) { agents.ping(vm(1), 100ms, told); }), Kind::not_asked));
+  CHECK(failed_as(answer_of<std::vector<std::string>>(
+                      [&](auto told) { agents.addresses(vm(1), 100ms, told); }),
+                  Kind::not_asked));
+  CHECK(failed_as(answer_of<GuestOutput>([&](auto told) { agents.output(vm(1), told); }),
+                  Kind::not_asked));
 }
