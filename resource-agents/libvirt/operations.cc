@@ -61,11 +61,23 @@ Domain find_domain(Session& session, VmId vm) {
   return Domain(virDomainLookupByUUID(session.connection(), vm.uuid.bytes.data()));
 }
 
+// Another call waits for this QEMU's monitor since seconds: the next one would wait behind it, and
+// the time for destroying, which needs no monitor, would pass.
+bool monitor_hangs(Session& session, virDomainPtr domain) {
+  static constexpr unsigned long long kHangs = 2000;  // ms
+  virDomainControlInfo info{};
+  session.count("virDomainGetControlInfo");
+  if (virDomainGetControlInfo(domain, &info, 0) != 0) return false;
+  return info.state == VIR_DOMAIN_CONTROL_ERROR ||
+         (info.state != VIR_DOMAIN_CONTROL_OK && info.stateTime >= kHangs);
+}
+
 // Asks the guest to shut down. Without flags the driver takes the agent if it is there, else the
 // ACPI button; `button` presses that one alone.
 void ask_to_shut_down(Session& session, VmId vm, bool button) {
   const Domain domain = find_domain(session, vm);
   if (!domain) return;  // the look that follows tells
+  if (monitor_hangs(session, domain.get())) return;
   if (!button) {
     session.count("virDomainAgentSetResponseTimeout");
     virDomainAgentSetResponseTimeout(domain.get(), kAgentSeconds, 0);
