@@ -109,7 +109,7 @@ function(clusterd_lab_tests)
     get_filename_component(name ${file} NAME_WLE)
     add_test(NAME lab.${name} COMMAND ${file} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(lab.${name} PROPERTIES
-      LABELS ${label} RUN_SERIAL ON TIMEOUT 300 SKIP_RETURN_CODE 77
+      LABELS ${label} RUN_SERIAL ON TIMEOUT 420 SKIP_RETURN_CODE 77
       ENVIRONMENT "CLUSTERD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   endforeach()
 endfunction()
