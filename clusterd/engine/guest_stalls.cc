@@ -9,7 +9,7 @@
 namespace clusterd {
 namespace {
 
-// Those who would stand still together: the guests of a host, or all that require something.
+// Those who would stand still together: the guests of a host, or of a group.
 struct Guests {
   std::size_t judged = 0;
   std::size_t failing = 0;
@@ -65,20 +65,25 @@ Guests of_host(const ClusterState& state, const Host& host, ClusterTime now) {
   return guests;
 }
 
-Guests of_storage(const ClusterState& state, const std::string& name, ClusterTime now) {
+// What a VM shares with others: what it requires, and its profile, for what all of one kind need
+// and nobody has declared (a database that their health pages ask). Named as people know it; a
+// profile cannot be taken for a requirement, whose name has no space.
+std::set<std::string> groups_of(const ClusterState& state, const VmState& vm) {
+  const VmDeclaration* declaration = vm_declaration(state, vm);
+  if (declaration == nullptr) return {};
+  std::set<std::string> groups = resolve(state.config, *declaration).requires_;
+  if (!declaration->profile.empty()) groups.insert("profile " + declaration->profile);
+  return groups;
+}
+
+Guests of_group(const ClusterState& state, const std::string& name, ClusterTime now) {
   Guests guests;
   for (const auto& [id, vm] : state.vms) {
-    const auto policy = resolved(state, vm);
-    if (!policy || !policy->requires_.contains(name)) continue;
+    if (!groups_of(state, vm).contains(name)) continue;
     if (const auto host = active_on(vm)) count(guests, state, vm, vm.holders.at(*host), now);
     if (comes_back(vm, now)) guests.handled = true;
   }
   return guests;
-}
-
-std::set<std::string> requirements(const ClusterState& state, const VmId& vm) {
-  const auto policy = resolved(state, state.vms.at(vm));
-  return policy ? policy->requires_ : std::set<std::string>{};
 }
 
 // True if it began.
@@ -125,11 +130,11 @@ bool heals(const ClusterState& state, const VmState& vm) {
 bool note_stalls(ClusterState& state, const VmId& vm, const Host& host, Moment moment) {
   const ClusterTime now = state.time;
   bool began = note(state.nodes.at(host.node).stall, of_host(state, host, now), now, moment);
-  for (const std::string& name : requirements(state, vm)) {
+  for (const std::string& name : groups_of(state, state.vms.at(vm))) {
     const auto known = state.stalls.find(name);
     std::optional<Stall> stall;
     if (known != state.stalls.end()) stall = known->second;
-    if (note(stall, of_storage(state, name, now), now, moment)) began = true;
+    if (note(stall, of_group(state, name, now), now, moment)) began = true;
     if (stall) {
       state.stalls[name] = *stall;
     } else {
@@ -144,10 +149,10 @@ HealthBrake health_brake(const ClusterState& state, const VmId& vm, const Host& 
   HealthBrake result;
   brake(result, state.nodes.at(host.node).stall, of_host(state, host, now),
         node_name(state, host.node), now);
-  for (const std::string& name : requirements(state, vm)) {
+  for (const std::string& name : groups_of(state, state.vms.at(vm))) {
     const auto known = state.stalls.find(name);
     if (known == state.stalls.end()) continue;
-    brake(result, known->second, of_storage(state, name, now), name, now);
+    brake(result, known->second, of_group(state, name, now), name, now);
   }
   return result;
 }

@@ -1,6 +1,7 @@
-// Guests that fail their checks together: when most of one host, or of those that need one storage,
-// do, it is the host or the storage. Restarting them would be a storm and help nobody, so they are
-// left alone for a while, and after that taken one at a time (docs/decisions/0014). Pure.
+// Guests that fail their checks together: when most of one host do, or of those that require the
+// same or have one profile, it is the host, or what they share. Restarting them would be a storm
+// and help nobody, so they are left alone for a while, and after that taken one at a time
+// (docs/decisions/0014). Pure.
 #pragma once
 
 #include <optional>
@@ -21,7 +22,7 @@ inline constexpr Duration kStallTurn{180000};
 // Bad health of this VM is answered by a restart: it has checks, and they are not only told of.
 [[nodiscard]] bool heals(const ClusterState& state, const VmState& vm);
 
-// Notes in the state whether most guests of this host, and of what the VM requires, fail. To be
+// Notes in the state whether most guests of this host, and of the VM's groups, fail. To be
 // called on both sides of every change of a verdict: what lasted until the change is no new stall,
 // however long ago it was noted. True if a stall began.
 enum class Moment { before_a_change, after_a_change };

@@ -356,7 +356,8 @@ void report_alarms(const ClusterState& state, ClusterTime now, StatusReport& rep
     if (vm.state == "stuck" || vm.state == "failed" || vm.state == "paused") {
       shout("VM " + vm.name + " is " + vm.state + ": " + vm.reason);
     }
-    if (vm.health == "unhealthy") shout("VM " + vm.name + " is unhealthy: " + vm.reason);
+    const bool unwell = vm.state == "running" && vm.health == "unhealthy";
+    if (unwell) shout("VM " + vm.name + " is unhealthy: " + vm.reason);
   }
   for (const auto& [vm, times] : reboots_of_late(state, now)) {
     shout("VM " + state.vms.at(vm).name + ": its guest has rebooted " + std::to_string(times) +

@@ -167,7 +167,7 @@ void CheckBoard::on_ping(QuestionId id, const AgentAnswer<AgentAlive>& answer) {
   if (failure == nullptr || failure->kind == AgentFailure::Kind::refused) {
     return conclude(id, {Verdict::Kind::passed, "the guest agent answers"});
   }
-  weigh(id, verdict_of(*failure, "the guest agent does not answer"));
+  weigh(id, verdict_of(*failure, ""));
 }
 
 void CheckBoard::weigh(QuestionId id, Verdict verdict) {

@@ -44,9 +44,9 @@ struct Verdict {
   return detail;
 }
 
-// What an agent's failure says of the guest; `doing` in front of the agent's words.
+// What an agent's failure says of the guest; `doing`, if there is any, in front of its words.
 [[nodiscard]] inline Verdict verdict_of(const AgentFailure& failure, const std::string& doing) {
-  const std::string detail = doing + ": " + failure.detail;
+  const std::string detail = doing.empty() ? failure.detail : doing + ": " + failure.detail;
   switch (failure.kind) {
     case AgentFailure::Kind::silent:
       return {Verdict::Kind::silent, detail};

@@ -81,6 +81,7 @@ const VmSetters& vm_setters() {
          vm.domain.virt_type = "kvm";
          vm.domain.cpu = {CpuMode::custom, v, "", true};
        }},
+      {"profile", [](auto& vm, auto& v) { vm.profile = v; }},
       {"uuid", [](auto& vm, auto& v) { vm.domain.uuid = sim::vm_id(vm_number(v)); }},
       {"shutdown",
        [](auto& vm, auto& v) {
@@ -215,6 +216,7 @@ void Player::declare(Declarations& all, const Words& words) const {
     if (vm == all.vms.end()) throw Failure("there is no VM " + name);
     set_all(vm_setters(), vm->second, words, health_setters());
     set_all(health_setters(), vm->second, words, vm_setters());
+    if (!vm->second.profile.empty()) all.profiles[vm->second.profile];
   } else if (words[0] == "feed") {
     all.fence_devices[name].agent = "fence_sim";
   } else {

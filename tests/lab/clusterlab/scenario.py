@@ -58,6 +58,12 @@ class Scenario:
         path = os.path.join(self.cluster.topology.directory, f"{name}.jsonl")
         return WitnessProcess(self.cluster, path, **options)
 
+    def saw_no_vm_twice(self, witness):
+        """Fails unless the witness saw nothing wrong; says how closely it looked."""
+        verdict = witness.require_ok()
+        self.step(f"the witness saw no VM twice: {verdict['looks']} looks, longest gap"
+                  f" {verdict['longest_gap']} s")
+
 
 def expect(condition, text):
     """Raises Failure with `text` unless `condition` holds."""

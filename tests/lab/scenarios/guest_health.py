@@ -49,9 +49,7 @@ def body(scenario):
         kernel_panics(scenario, cluster)
         guest_stands_still(scenario, cluster)
         guests_stand_still_together(scenario, cluster)
-    verdict = witness.require_ok()
-    scenario.step(f"the witness saw no VM twice: {verdict['looks']} looks, longest gap"
-                  f" {verdict['longest_gap']} s")
+    scenario.saw_no_vm_twice(witness)
 
 
 def application_hangs(scenario, cluster):

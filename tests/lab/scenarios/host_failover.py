@@ -34,9 +34,7 @@ def body(scenario):
         expect(status(cluster, "n3")["cluster"]["coordinator"] == "n1", "n1 coordinates")
         loses_power(scenario, cluster, lost="n1", asked="n3", others={"n3", "n4"})
         returns_clean(scenario, cluster, "n1")
-    verdict = witness.require_ok()
-    scenario.step(f"the witness saw no VM twice: {verdict['looks']} looks, longest gap"
-                  f" {verdict['longest_gap']} s")
+    scenario.saw_no_vm_twice(witness)
 
 
 def loses_power(scenario, cluster, *, lost, asked, others):

@@ -33,9 +33,7 @@ def body(scenario):
         expect(reserve(cluster)["ok"], f"the loss of any host can be borne: {reserve(cluster)}")
         makes_room(scenario, cluster)
         comes_back(scenario, cluster)
-    verdict = witness.require_ok()
-    scenario.step(f"the witness saw no VM twice: {verdict['looks']} looks, longest gap"
-                  f" {verdict['longest_gap']} s")
+    scenario.saw_no_vm_twice(witness)
 
 
 def makes_room(scenario, cluster):

@@ -141,22 +141,32 @@ class FakeAgent final : public GuestAgent {
   std::vector<std::function<void()>> kept;
 };
 
+// A socket that listens on a port of 127.0.0.1, and which.
+struct Listener {
+  int socket = -1;
+  sockaddr_in address{};
+
+  explicit Listener(int backlog) : socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(socket, any(), size) == 0);
+    REQUIRE(::getsockname(socket, any(), &size) == 0);
+    REQUIRE(::listen(socket, backlog) == 0);
+  }
+  [[nodiscard]] sockaddr* any() { return reinterpret_cast<sockaddr*>(&address); }
+  [[nodiscard]] std::uint16_t port() const { return ntohs(address.sin_port); }
+};
+
 // Listens on 127.0.0.1 and serves each connection on a thread of its own.
 class Server {
  public:
   using Serve = std::function<void(int fd)>;
 
   explicit Server(Serve serve) : serve_(std::move(serve)) {
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    socklen_t size = sizeof address;
-    REQUIRE(::bind(listener_, any, size) == 0);
-    REQUIRE(::getsockname(listener_, any, &size) == 0);
-    port = ntohs(address.sin_port);
-    REQUIRE(::listen(listener_, 4096) == 0);
+    const Listener listener(4096);
+    listener_ = listener.socket;
+    port = listener.port();
     acceptor_ = std::thread([this] { accept_all(); });
   }
   ~Server() {

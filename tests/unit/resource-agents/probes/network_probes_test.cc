@@ -78,26 +78,18 @@ TEST_CASE("probes: tcp fails when nobody listens") {
 
 TEST_CASE("probes: tcp fails when nobody answers in time") {
   // A full queue drops what knocks.
-  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  socklen_t size = sizeof address;
-  REQUIRE(::bind(listener, any, size) == 0);
-  REQUIRE(::getsockname(listener, any, &size) == 0);
-  REQUIRE(::listen(listener, 0) == 0);
+  Listener listener(0);
   std::vector<int> guests;
   for (int i = 0; i < 4; ++i) {
     guests.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-    ::connect(guests.back(), any, size);
+    ::connect(guests.back(), listener.any(), sizeof listener.address);
   }
   Bench bench;
-  const auto told = bench.first_of(probe(ProbeKind::tcp, ntohs(address.sin_port), 200ms));
+  const auto told = bench.first_of(probe(ProbeKind::tcp, listener.port(), 200ms));
   CHECK(told.outcome == kFailed);
   CHECK(told.detail == "no answer within 0.2 s");
   for (const int fd : guests) ::close(fd);
-  ::close(listener);
+  ::close(listener.socket);
 }
 
 TEST_CASE("probes: http asks for the path, directly, whatever proxies the environment names") {
